@@ -1,0 +1,1 @@
+"""Holdfast beside its peers: the same workload, the same machine, one run."""

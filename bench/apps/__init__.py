@@ -1,0 +1,1 @@
+"""The applications under load: what a team would deploy with each engine."""

@@ -1,0 +1,69 @@
+"""A Holdfast application: three steps in sequence, in any of the engine's processes.
+
+Run as `python -m bench.apps.holdfast_app ROLE PORT`, with ROLE one of orchestrator, worker, run, embedded, and the
+HOLDFAST_* settings in the environment. `embedded` answers on PORT over bench.apps.wire; the others report readiness
+there.
+"""
+
+import asyncio
+import signal
+import sys
+
+import msgspec
+import uvloop
+
+from bench.apps import wire
+from holdfast import Client, step, workflow
+from holdfast.profiles.engine import Engine
+from holdfast.profiles.services import serve
+from holdfast.settings import load
+
+
+@step
+async def add_one(value: int) -> int:
+    """Do nothing that takes time."""
+    return value + 1
+
+
+@workflow
+async def three_steps(value: int) -> int:
+    """Run three steps in sequence, each recorded before the next."""
+    value = await add_one(value)
+    value = await add_one(value)
+    return await add_one(value)
+
+
+async def answer(engine: Engine, port: int) -> None:
+    """Start workflows in this very process, and answer with their results."""
+    async with Client(engine=engine) as client:
+
+        async def run(n: int) -> int:
+            return await (await client.start(three_steps, n, id=f"bench-{n}")).result()
+
+        await wire.serve(run, port)
+
+
+async def main(role: str, port: int) -> None:
+    """Serve until told to stop."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    settings = load()
+    answering: set[asyncio.Task[None]] = set()
+
+    def begin(engine: Engine) -> None:
+        if role == "embedded":
+            answering.add(asyncio.get_running_loop().create_task(answer(engine, port)))
+
+    if role != "embedded":
+        settings = msgspec.structs.replace(settings, health=f"127.0.0.1:{port}")
+    await serve(
+        settings,
+        orchestrator=role != "worker",
+        worker=role != "orchestrator",
+        stop=stop,
+        on_ready=begin,
+    )
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], int(sys.argv[2])))

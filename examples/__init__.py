@@ -1,0 +1,1 @@
+"""Example applications for Holdfast, and the outside world that they talk to."""

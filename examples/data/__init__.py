@@ -1,0 +1,1 @@
+"""Orders as opticians send them: `notes.jsonl` holds one order a line."""

@@ -1,0 +1,1 @@
+"""The deployables, thin: each starts one service of holdfast."""

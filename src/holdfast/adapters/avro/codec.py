@@ -1,0 +1,218 @@
+"""The Avro codec: a header that names the schema, then the body.
+
+Laws of this file:
+- The header says what a record is; a record is never guessed from its bytes, nor from the topic it came on.
+- Two headers are read: Avro's single-object encoding (C3 01 and the schema's fingerprint) and the Confluent wire format
+  (00 and the registry's id). No JSON text begins like either.
+- What a sender got wrong is `Unreadable`, whatever its bytes make a reader stumble over.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import msgspec
+from fastavro.schema import SchemaParseException, UnknownType
+
+from holdfast.adapters.avro import json_commands, schemas
+from holdfast.adapters.avro.compiled import Decode, Encode
+from holdfast.adapters.avro.records import COMMANDS, RECORDS, decoder, encoder, foreign_decoder
+from holdfast.core.commands import Addressed, ExecuteStep, RunOutcome, SignalRun, StepResult
+from holdfast.core.events import TYPES, Event
+from holdfast.core.identity import InvalidRunId, run_id
+from holdfast.ports.codec import Unreadable
+from holdfast.ports.log import Headers
+
+Lookup = Callable[[int], schemas.Schema | None]
+
+SINGLE_OBJECT = b"\xc3\x01"
+CONFLUENT = b"\x00"
+_SINGLE_OBJECT_HEADER = 10
+_CONFLUENT_HEADER = 5
+_TYPE_OF = {f"holdfast.{name}.v1": name for name in COMMANDS}
+_CE_TYPES = {kind: f"holdfast.{name}.v1" for name, kind in COMMANDS.items()}
+
+Reader = tuple[str, Decode]
+
+
+class AvroCodec:
+    """Fulfils `ports.codec.Codec`.
+
+    `registry` are the ids under which a schema registry knows the present schemas, by the names of their records;
+    None: no registry. `lookup` finds the schema of any other id there; what it raises because the registry is out of
+    reach passes through.
+    """
+
+    def __init__(self, registry: Mapping[str, int] | None = None, lookup: Lookup | None = None) -> None:
+        ids = registry or {}
+        self._lookup = lookup
+        self._swap = bool(ids)
+        self._stored: dict[str, Encode] = {}
+        self._sent: dict[str, Encode] = {}
+        self._swaps: dict[bytes, bytes] = {}
+        self._readers: dict[bytes, Reader] = {}
+        for name in RECORDS:
+            schema = schemas.current()[name]
+            stored = _single_object(schema)
+            sent = _confluent(ids[name]) if name in ids else stored
+            self._stored[name] = encoder(name, schema, stored)
+            self._sent[name] = self._stored[name] if sent == stored else encoder(name, schema, sent)
+            self._readers[stored] = self._readers[sent] = (name, decoder(name, schema))
+            self._swaps[stored] = sent
+        for release in schemas.released().values():
+            for name in release.keys() & RECORDS.keys():
+                header = _single_object(release[name])
+                if header not in self._readers:
+                    self._readers[header] = (name, foreign_decoder(name, release[name]))
+
+    def encode_event(self, event: Event) -> bytes:
+        return self._stored[type(event).__name__](event)
+
+    def decode_event(self, kind: str, data: bytes) -> Event:
+        if kind not in TYPES:
+            raise Unreadable(
+                "unknown_type", f"no event is named {kind!r}; a newer Holdfast may have written it: upgrade"
+            )
+        return cast(Event, self._read(data, kind))
+
+    def wire(self, data: bytes) -> bytes:
+        if not self._swap or not data.startswith(SINGLE_OBJECT):
+            return data
+        header = self._swaps.get(data[:_SINGLE_OBJECT_HEADER])
+        if header is None:
+            # Written with an earlier release's schema, which the registry's id of today does not describe.
+            name, decode = self._reader(data)[0]
+            return self._sent[name](decode(data, _SINGLE_OBJECT_HEADER))
+        return header + data[_SINGLE_OBJECT_HEADER:]
+
+    def encode_command(self, addressed: Addressed) -> tuple[str, bytes]:
+        kind = type(addressed.command)
+        return _CE_TYPES[kind], self._encode(kind.__name__, addressed)
+
+    def decode_command(self, headers: Headers, value: bytes) -> Addressed:
+        if value[:1] in {SINGLE_OBJECT[:1], CONFLUENT}:
+            addressed = cast(Addressed, self._read(value, *COMMANDS))
+            _checked(addressed.run_id)
+        else:
+            addressed = _from_json(headers, value)
+        command = addressed.command
+        if isinstance(command, SignalRun) and not command.message_id:
+            command = msgspec.structs.replace(command, message_id=_message_id(headers))
+            return msgspec.structs.replace(addressed, command=command)
+        return addressed
+
+    def encode_task(self, task: ExecuteStep) -> bytes:
+        return self._encode("ExecuteStep", task)
+
+    def decode_task(self, value: bytes) -> ExecuteStep:
+        return cast(ExecuteStep, self._read(value, "ExecuteStep"))
+
+    def encode_result(self, result: StepResult) -> bytes:
+        return self._encode("StepResult", result)
+
+    def decode_result(self, value: bytes) -> StepResult:
+        return cast(StepResult, self._read(value, "StepResult"))
+
+    def encode_outcome(self, outcome: RunOutcome) -> bytes:
+        return self._encode("RunOutcome", outcome)
+
+    def decode_outcome(self, value: bytes) -> RunOutcome:
+        return cast(RunOutcome, self._read(value, "RunOutcome"))
+
+    def _encode(self, name: str, value: Any) -> bytes:
+        return self._sent[name](value)
+
+    def _read(self, data: bytes, *wanted: str) -> Any:
+        (name, decode), start = self._reader(data)
+        if name not in wanted:
+            raise Unreadable("unknown_type", f"a {name} was found where {' or '.join(wanted)} is wanted")
+        try:
+            return decode(data, start)
+        except Exception as stumbled:  # whatever bytes lead a reader to, it is the sender's
+            raise Unreadable("unreadable", _broken(name, data, stumbled)) from stumbled
+
+    def _reader(self, data: bytes) -> tuple[Reader, int]:
+        if data[:2] == SINGLE_OBJECT and len(data) >= _SINGLE_OBJECT_HEADER:
+            reader = self._readers.get(data[:_SINGLE_OBJECT_HEADER])
+            if reader is None:
+                found = data[2:_SINGLE_OBJECT_HEADER].hex()
+                raise Unreadable(
+                    "unknown_schema", f"no schema of ours has the fingerprint {found}; send one of schemas/"
+                )
+            return reader, _SINGLE_OBJECT_HEADER
+        if data[:1] == CONFLUENT and len(data) >= _CONFLUENT_HEADER:
+            header = data[:_CONFLUENT_HEADER]
+            return self._readers.get(header) or self._looked_up(header), _CONFLUENT_HEADER
+        raise Unreadable("unreadable", f"{_found(data)}; send an Avro record of schemas/ with its header")
+
+    def _looked_up(self, header: bytes) -> Reader:
+        number = int.from_bytes(header[1:], "big")
+        schema = None if self._lookup is None else self._lookup(number)
+        if schema is None:
+            where = "no schema registry is set here" if self._lookup is None else "the schema registry does not know it"
+            raise Unreadable("unknown_schema", f"schema id {number}: {where}; set one, or send single-object encoding")
+        name = str(schema.get("name", "")).rpartition(".")[2]
+        if name not in RECORDS:
+            raise Unreadable("unknown_type", f"schema id {number} is of {name!r}, which is no record of schemas/")
+        try:
+            reader = self._readers[header] = (name, foreign_decoder(name, schema))
+        except (SchemaParseException, UnknownType) as refused:
+            raise Unreadable("unknown_schema", f"schema id {number} is no Avro schema: {refused}") from refused
+        return reader
+
+
+def _single_object(schema: schemas.Schema) -> bytes:
+    return SINGLE_OBJECT + schemas.mark(schema)
+
+
+def _confluent(number: int) -> bytes:
+    return CONFLUENT + number.to_bytes(4, "big")
+
+
+def _checked(text: object) -> str:
+    if text is None:
+        raise Unreadable("run_id", "the value has no run_id; put one into it (the record's key is not asked)")
+    try:
+        return run_id(text)
+    except InvalidRunId as refused:
+        raise Unreadable("run_id", str(refused)) from refused
+
+
+def _from_json(headers: Headers, value: bytes) -> Addressed:
+    stated = _header(headers, "content-type").partition(";")[0].strip().lower() == "application/json"
+    if not stated and not value.lstrip()[:1] == b"{":
+        raise Unreadable("unreadable", f"{_found(value)}; send an Avro record with its header, or a JSON object")
+    ce_type = _header(headers, "ce_type")
+    name = _TYPE_OF.get(ce_type)
+    if name is None:
+        found = f"ce_type is {ce_type!r}" if ce_type else "the header ce_type is missing"
+        raise Unreadable("unknown_type", f"{found}; JSON commands need one of {', '.join(_TYPE_OF)}")
+    try:
+        value.decode()
+        written = json_commands.DECODERS[name].decode(value)
+    except Exception as stumbled:  # as in `_read`
+        raise Unreadable("unreadable", f"no {name} in JSON: {stumbled}") from stumbled
+    return Addressed(_checked(written.run_id), written.command())
+
+
+def _message_id(headers: Headers) -> str:
+    # A source alone would make all signals of one producer the same signal.
+    if ce_id := _header(headers, "ce_id"):
+        return f"{_header(headers, 'ce_source')}/{ce_id}"
+    raise Unreadable(
+        "message_id", "a SignalRun without message_id needs the headers ce_source and ce_id, to be taken once"
+    )
+
+
+def _header(headers: Headers, name: str) -> str:
+    for key, value in headers:
+        if key.lower() == name:
+            return value.decode("utf-8", "replace")
+    return ""
+
+
+def _found(data: bytes) -> str:
+    return f"{len(data)} bytes that begin with {data[:8].hex(' ')}" if data else "an empty value"
+
+
+def _broken(name: str, data: bytes, stumbled: Exception) -> str:
+    return f"no {name} in {len(data)} bytes: {type(stumbled).__name__} {stumbled}".rstrip()

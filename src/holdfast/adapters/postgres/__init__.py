@@ -1,0 +1,5 @@
+"""The truth in PostgreSQL: one schema a namespace, through psycopg 3."""
+
+from holdfast.adapters.postgres.store import PostgresStore
+
+__all__ = ["PostgresStore"]

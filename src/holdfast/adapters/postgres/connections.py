@@ -1,0 +1,163 @@
+"""Connections to one server, lent one at a time to whoever asks.
+
+Laws of this file:
+- A connection on which a call was cut short (cancelled, out of time, server lost) is closed and never lent again.
+- One that breaks takes the idle ones with it: they were cut off by the same restart, and the next call connects anew.
+- No background work: whether the server is there again is found out by asking it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+
+from holdfast.adapters.postgres.arrays import teach
+from holdfast.adapters.postgres.errors import in_words_of_the_port
+from holdfast.adapters.postgres.statements import Statement, statement
+from holdfast.ports.store import Unavailable
+
+CONNECTING = 5
+ANSWERING = 30.0
+
+_DEFAULTS: dict[str, str | int] = {
+    "connect_timeout": CONNECTING,
+    "application_name": "holdfast",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+class Connection:
+    """One connection with its cursor; in autocommit, so every statement is a transaction."""
+
+    def __init__(self, link: AsyncConnection) -> None:
+        self.link = link
+        self._cursor = AsyncRawCursor(link)
+
+    @property
+    def sound(self) -> bool:
+        return not self.link.closed and self.link.info.transaction_status == TransactionStatus.IDLE
+
+    async def run(self, asked: Statement, values: Mapping[str, Any] | None = None) -> list[Any]:
+        """Run a statement, and give its rows."""
+        await self.run_ordered(asked.sql, asked.ordered(values or {}))
+        return [] if self._cursor.description is None else await self._cursor.fetchall()
+
+    async def run_ordered(self, sql: bytes, values: Sequence[Any]) -> None:
+        await self._cursor.execute(sql, values, prepare=True, binary=True)
+
+    async def ask_at_once(self, values: Mapping[str, Any], *names: str) -> list[list[Any]]:
+        """Ask several questions about one state of the database, in one round trip."""
+        async with self.link.pipeline():
+            await self.link.execute(statement("begin_snapshot").sql)
+            cursors = [AsyncRawCursor(self.link) for _ in names]
+            for cursor, name in zip(cursors, names, strict=True):
+                asked = statement(name)
+                await cursor.execute(asked.sql, asked.ordered(values), prepare=True, binary=True)
+            await self.link.execute(statement("end_snapshot").sql)
+        return [await cursor.fetchall() for cursor in cursors]
+
+
+class Connections:
+    """At most `most` connections to `url`, in the schema `namespace`."""
+
+    def __init__(self, url: str, namespace: str, most: int) -> None:
+        self.namespace = namespace
+        self.where = _name_of(url)
+        given = conninfo_to_dict(url)
+        self._url = make_conninfo(url, **{name: value for name, value in _DEFAULTS.items() if name not in given})
+        self._most = most
+        self._room = asyncio.Semaphore(most)
+        self._idle: list[Connection] = []
+        self._opened = False
+
+    def open(self) -> None:
+        """Begin to lend."""
+        self._opened = True
+
+    async def close(self) -> None:
+        """End; what is lent comes back first."""
+        self._opened = False
+        for _ in range(self._most):
+            await self._room.acquire()
+        await self._close_idle()
+        for _ in range(self._most):
+            self._room.release()
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Connection]:
+        """Lend a connection; errors come out in the words of the port."""
+        try:
+            async with self._room, asyncio.timeout(ANSWERING):
+                if not self._opened:
+                    raise Unavailable(f"{self.where}: this store is closed")
+                async with self._lent() as connection:
+                    yield connection
+        except Exception as error:
+            told = in_words_of_the_port(self.where, error)
+            if told is error:
+                raise
+            raise told from error
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[Connection]:
+        """Lend a connection of its own, whether open or not, for as long as it takes."""
+        try:
+            connection = await self._connect()
+            try:
+                yield connection
+            finally:
+                await connection.link.close()
+        except Exception as error:
+            told = in_words_of_the_port(self.where, error)
+            if told is error:
+                raise
+            raise told from error
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
+        connection = self._idle.pop() if self._idle else await self._connect()
+        finished = False
+        try:
+            yield connection
+            finished = True
+        except Exception:
+            finished = True  # refused data leaves a connection as it was; what cuts a call short is no Exception
+            raise
+        finally:
+            if finished and connection.sound:
+                self._idle.append(connection)
+            else:
+                if connection.link.closed:
+                    await self._close_idle()
+                await connection.link.close()
+
+    async def _connect(self) -> Connection:
+        link = await AsyncConnection.connect(self._url, autocommit=True)
+        try:
+            link.prepared_max = 200
+            teach(link)
+            connection = Connection(link)
+            await connection.run(statement("begin_session"), {"namespace": self.namespace})
+        except BaseException:
+            await link.close()
+            raise
+        return connection
+
+    async def _close_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.link.close()
+
+
+def _name_of(url: str) -> str:
+    """Name the server without its password."""
+    known = conninfo_to_dict(url)
+    host, port = known.get("host", "local socket"), known.get("port", 5432)
+    return f"PostgreSQL at {host}:{port}/{known.get('dbname', '')}"

@@ -1,0 +1,138 @@
+-- One commit is one statement: `fence`, those of the parts for which the batch has rows, `answer`.
+--
+-- Law: every part that writes asks `gate`, and `gate` counts all shards of the batch. PostgreSQL does not execute a SELECT
+-- that nobody refers to, and a join with the shards that are still ours would write half of the batch.
+-- All parts see the tables as they were before the statement, and none may touch a row that another one touches: what a
+-- batch clears and sets again is collapsed before it comes here.
+
+-- fence: locks the shard rows in shard order, whatever other owners lock, and moves them if all are still ours: the epoch is
+-- the batch's, and the batch is new (an earlier try whose answer was lost may still be on its way). Carried by the primary
+-- key of shards, its update by HOT.
+WITH given AS (
+    SELECT * FROM unnest(%(fence_shard)s, %(fence_epoch)s, %(fence_number)s, %(fence_published)s)
+        AS g (shard, epoch, number, published)
+), locked AS (
+    SELECT s.shard, s.epoch = g.epoch AND s.last_batch < g.number AS ours
+    FROM given AS g JOIN shards AS s ON s.shard = g.shard
+    ORDER BY s.shard FOR NO KEY UPDATE OF s
+), gate AS (
+    SELECT count(*) FILTER (WHERE ours) = cardinality(%(fence_shard)s) AS open FROM locked
+), moved AS (
+    UPDATE shards AS s SET last_batch = g.number, published = g.published
+    FROM given AS g WHERE s.shard = g.shard AND (SELECT open FROM gate)
+)
+
+-- history: the events of the batch; a second writer of the same seq fails on the primary key.
+, history_appended AS (
+    INSERT INTO history (run_id, incarnation, seq, type, data, at)
+    SELECT * FROM unnest(
+        %(history_run_id)s, %(history_incarnation)s, %(history_seq)s, %(history_type)s, %(history_data)s, %(history_at)s
+    ) WHERE (SELECT open FROM gate)
+)
+
+-- started: new runs. An existing run gives way to a later incarnation only; else its incarnation would become null, which
+-- the table refuses. Carried by the primary key.
+, runs_started AS (
+    INSERT INTO runs AS r (
+        run_id, incarnation, shard, workflow, version, status, attributes, started_at, ended_at, parked
+    )
+    SELECT s.run_id, s.incarnation, s.shard, s.workflow, s.version, s.status, s.attributes::jsonb, s.started_at,
+        s.ended_at, s.parked
+    FROM unnest(
+        %(started_run_id)s, %(started_incarnation)s, %(started_shard)s, %(started_workflow)s, %(started_version)s,
+        %(started_status)s, %(started_attributes)s, %(started_started_at)s, %(started_ended_at)s, %(started_parked)s
+    ) AS s (run_id, incarnation, shard, workflow, version, status, attributes, started_at, ended_at, parked)
+    WHERE (SELECT open FROM gate)
+    ON CONFLICT (run_id) DO UPDATE SET
+        incarnation = CASE WHEN excluded.incarnation > r.incarnation THEN excluded.incarnation END,
+        shard = excluded.shard, workflow = excluded.workflow, version = excluded.version, status = excluded.status,
+        attributes = excluded.attributes, started_at = excluded.started_at, ended_at = excluded.ended_at,
+        parked = excluded.parked
+)
+
+-- changed: what changed of known runs. Carried by the primary key.
+, runs_changed AS (
+    UPDATE runs AS r SET
+        version = c.version, status = c.status, attributes = c.attributes::jsonb, ended_at = c.ended_at, parked = c.parked
+    FROM unnest(
+        %(changed_run_id)s, %(changed_incarnation)s, %(changed_version)s, %(changed_status)s, %(changed_attributes)s,
+        %(changed_ended_at)s, %(changed_parked)s
+    ) AS c (run_id, incarnation, version, status, attributes, ended_at, parked)
+    WHERE r.run_id = c.run_id AND r.incarnation = c.incarnation AND (SELECT open FROM gate)
+)
+
+-- closed: settled attempts go. Carried by the primary key.
+, attempts_closed AS (
+    DELETE FROM attempts AS a
+    USING unnest(%(closed_run_id)s, %(closed_incarnation)s, %(closed_step_id)s) AS c (run_id, incarnation, step_id)
+    WHERE a.run_id = c.run_id AND a.incarnation = c.incarnation AND a.step_id = c.step_id
+        AND (SELECT open FROM gate)
+)
+
+-- opened: sent attempts, or the next one of the same step in its place. Carried by the primary key.
+, attempts_opened AS (
+    INSERT INTO attempts (run_id, incarnation, step_id, attempt, shard, sent_to, resend_at, resends)
+    SELECT * FROM unnest(
+        %(opened_run_id)s, %(opened_incarnation)s, %(opened_step_id)s, %(opened_attempt)s, %(opened_shard)s,
+        %(opened_sent_to)s, %(opened_resend_at)s, %(opened_resends)s
+    ) WHERE (SELECT open FROM gate)
+    ON CONFLICT (run_id, incarnation, step_id) DO UPDATE SET
+        attempt = excluded.attempt, shard = excluded.shard, sent_to = excluded.sent_to,
+        resend_at = excluded.resend_at, resends = excluded.resends
+)
+
+-- cleared: waits that are over. Carried by the primary key.
+, timers_cleared AS (
+    DELETE FROM timers AS t
+    USING unnest(%(cleared_run_id)s, %(cleared_incarnation)s, %(cleared_timer_id)s) AS c (run_id, incarnation, timer_id)
+    WHERE t.run_id = c.run_id AND t.incarnation = c.incarnation AND t.timer_id = c.timer_id
+        AND (SELECT open FROM gate)
+)
+
+-- set: new waits, or the same wait with another time. Carried by the primary key.
+, timers_set AS (
+    INSERT INTO timers (run_id, incarnation, timer_id, shard, due_at)
+    SELECT * FROM unnest(
+        %(set_run_id)s, %(set_incarnation)s, %(set_timer_id)s, %(set_shard)s, %(set_due_at)s
+    ) WHERE (SELECT open FROM gate)
+    ON CONFLICT (run_id, incarnation, timer_id) DO UPDATE SET shard = excluded.shard, due_at = excluded.due_at
+)
+
+-- signals: message ids taken by their run; the second taking of one fails on the primary key.
+, signals_taken AS (
+    INSERT INTO signals (run_id, message_id)
+    SELECT * FROM unnest(%(signals_run_id)s, %(signals_message_id)s) WHERE (SELECT open FROM gate)
+)
+
+-- taken: signals that found their run. Carried by the unique key (run_id, message_id).
+, inbox_taken AS (
+    DELETE FROM inbox AS i
+    USING unnest(%(taken_run_id)s, %(taken_message_id)s) AS t (run_id, message_id)
+    WHERE i.run_id = t.run_id AND i.message_id = t.message_id AND (SELECT open FROM gate)
+)
+
+-- put: signals before their run; the same message again changes nothing. Carried by the unique key (run_id, message_id).
+, inbox_put AS (
+    INSERT INTO inbox (run_id, message_id, shard, name, data, at)
+    SELECT * FROM unnest(
+        %(put_run_id)s, %(put_message_id)s, %(put_shard)s, %(put_name)s, %(put_data)s, %(put_at)s
+    ) WHERE (SELECT open FROM gate)
+    ON CONFLICT (run_id, message_id) DO NOTHING
+)
+
+-- outbox: what this batch still has to publish.
+, outbox_put AS (
+    INSERT INTO outbox (shard, number, spans)
+    SELECT * FROM unnest(%(outbox_shard)s, %(outbox_number)s, %(outbox_spans)s) WHERE (SELECT open FROM gate)
+)
+
+-- trimmed: what was acknowledged in sequence goes. Carried by the primary key of outbox, a range a shard.
+, outbox_trimmed AS (
+    DELETE FROM outbox AS o
+    USING unnest(%(trimmed_shard)s, %(trimmed_published)s) AS t (shard, published)
+    WHERE o.shard = t.shard AND o.number <= t.published AND (SELECT open FROM gate)
+)
+
+-- answer: no row: all was written. Rows: nothing was, because of these shards.
+SELECT shard FROM given
+WHERE NOT (SELECT open FROM gate) AND shard NOT IN (SELECT shard FROM locked WHERE ours);

@@ -1,0 +1,133 @@
+"""Keys in Redis, which is never needed for correctness.
+
+Laws of this file:
+- No call raises because Redis is away, slow, full or set up wrongly: claims are granted, nothing is known.
+- An absent Redis costs nothing: after a failure it is left alone for a while, then one call tries for all.
+- One round trip a call, however many keys.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import RedisError
+
+from holdfast.ports.keys import Claimed, Held, Known
+
+Answer = TypeVar("Answer")
+
+PATIENCE = 0.25
+PAUSE = 1.0
+
+_CLAIM = b"c"
+_RESULT = b"r"
+
+log = logging.getLogger(__name__)
+
+
+class RedisKeys:
+    """Fulfils `ports.keys.Keys`.
+
+    `patience` is how long a connection or an answer may take, `pause` how long an absent Redis is left alone; seconds.
+    """
+
+    def __init__(
+        self, url: str, namespace: str = "holdfast", *, patience: float = PATIENCE, pause: float = PAUSE
+    ) -> None:
+        self._prefix = f"{namespace}:"
+        self._pause = pause
+        self._away = False
+        self._again_at = 0.0
+        self._redis = Redis.from_url(
+            url,
+            socket_connect_timeout=patience,
+            socket_timeout=patience,
+            # A connection that died while idle is made anew, once, within the call.
+            retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
+        )
+        self._claim = self._redis.register_script(_script("claim"))
+        self._release = self._redis.register_script(_script("release"))
+
+    async def open(self) -> None:
+        await self.ping()
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def claim(self, keys: Sequence[str], owner: str, ttl: float) -> Sequence[Claimed | Held | Known]:
+        async def ask() -> list[bytes | None]:
+            answers: list[bytes | None] = await self._claim(
+                keys=self._named(keys), args=[_CLAIM + owner.encode(), _milliseconds(ttl)]
+            )
+            return answers
+
+        if not keys:
+            return ()
+        nothing: list[bytes | None] = [None] * len(keys)
+        return [_answer(there) for there in await self._try(ask, nothing)]
+
+    async def remember(self, results: Mapping[str, bytes], ttl: float) -> None:
+        async def ask() -> None:
+            pipeline = self._redis.pipeline(transaction=False)
+            for key, result in results.items():
+                pipeline.set(self._prefix + key, _RESULT + result, px=_milliseconds(ttl))  # type: ignore[unused-awaitable]  # a pipeline notes it down
+            await pipeline.execute()
+
+        if results:
+            await self._try(ask, None)
+
+    async def release(self, keys: Sequence[str], owner: str) -> None:
+        async def ask() -> None:
+            await self._release(keys=self._named(keys), args=[_CLAIM + owner.encode()])
+
+        if keys:
+            await self._try(ask, None)
+
+    async def ping(self) -> bool:
+        async def ask() -> bool:
+            return await self._redis.ping()
+
+        self._again_at = 0.0  # whoever asks whether it answers wants it tried
+        return await self._try(ask, otherwise=False)
+
+    async def _try(self, ask: Callable[[], Awaitable[Answer]], otherwise: Answer) -> Answer:
+        if self._away:
+            if time.monotonic() < self._again_at:
+                return otherwise
+            self._again_at = time.monotonic() + self._pause  # this call tries, the others go on without
+        try:
+            answer = await ask()
+        except (RedisError, OSError) as gone:
+            if not self._away:
+                log.warning("Redis does not serve (%s); going on without its keys, only slower", gone)
+            self._away = True
+            self._again_at = time.monotonic() + self._pause
+            return otherwise
+        if self._away:
+            log.info("Redis serves again")
+            self._away = False
+        return answer
+
+    def _named(self, keys: Sequence[str]) -> list[str]:
+        return [self._prefix + key for key in keys]
+
+
+def _answer(there: bytes | None) -> Claimed | Held | Known:
+    if there is None:
+        return Claimed()
+    kind, value = there[:1], there[1:]
+    return Known(value) if kind == _RESULT else Held(value.decode())
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+def _script(name: str) -> str:
+    return (Path(__file__).parent / f"{name}.lua").read_text("utf-8")

@@ -1,0 +1,7 @@
+"""The embedded profile: store and log in one SQLite file, WAL, `synchronous=FULL`."""
+
+from holdfast.adapters.sqlite.lock import AlreadyRunning, EngineLock
+from holdfast.adapters.sqlite.log import EmbeddedLog
+from holdfast.adapters.sqlite.store import SqliteStore
+
+__all__ = ["AlreadyRunning", "EmbeddedLog", "EngineLock", "SqliteStore"]

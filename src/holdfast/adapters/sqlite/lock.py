@@ -1,0 +1,50 @@
+"""One engine a file: a lock that the operating system gives back when its process ends, however it ends."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+
+class AlreadyRunning(Exception):
+    """Another engine has this file; `pid` is its process."""
+
+    def __init__(self, pid: int, path: Path) -> None:
+        super().__init__(f"process {pid} already runs an engine on {path}: stop it first, or use another file")
+        self.pid = pid
+
+
+class EngineLock:
+    """The right to run the engine of `path`; its holder's pid stands in the file beside it."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._for = Path(path)
+        self._path = self._for.with_name(self._for.name + ".lock")
+        self._held: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock, or raise `AlreadyRunning` at once."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        opened = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = int(os.read(opened, 32).strip() or b"0")
+            os.close(opened)
+            raise AlreadyRunning(pid, self._for) from None
+        os.ftruncate(opened, 0)
+        os.write(opened, f"{os.getpid()}\n".encode())
+        self._held = opened
+
+    def release(self) -> None:
+        """Give the lock back; the file stays, so that nobody locks a file that was just removed."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()

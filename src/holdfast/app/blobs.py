@@ -1,0 +1,72 @@
+"""Large payloads: kept aside in the store, read back before the code needs them.
+
+Law: workflow code never waits for a blob; whoever feeds it has fetched them first.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+
+from holdfast.core import events as e
+from holdfast.core.commands import Command, CompleteStep, ExecuteStep, SignalRun, StartRun
+from holdfast.core.payload import Payload
+from holdfast.core.replay import ProgramStuck
+from holdfast.ports.store import Store
+
+SHELF_BYTES = 64 * 1024 * 1024
+
+
+def payload_of(said: e.Event | Command | ExecuteStep) -> Payload | None:
+    """Find the payload that workflow code will read of an event or command."""
+    if isinstance(said, (e.RunStarted, e.SignalReceived, StartRun, SignalRun, ExecuteStep)):
+        return said.input
+    if isinstance(said, (e.StepCompleted, CompleteStep, e.RunCompleted)):
+        return said.result
+    return None
+
+
+class BlobShelf:
+    """Large payloads at hand, least recently used first."""
+
+    def __init__(self, store: Store, limit: int = SHELF_BYTES) -> None:
+        self._store = store
+        self._limit = limit
+        self._shelf: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+
+    async def fetch(self, said: Iterable[e.Event | Command | ExecuteStep]) -> None:
+        """Bring the blobs of these events and commands to hand."""
+        names = {payload.blob for one in said if (payload := payload_of(one)) is not None and payload.blob is not None}
+        missing = [name for name in sorted(names) if name not in self._shelf]
+        if missing:
+            self._trim()
+            for name, data in (await self._store.blobs(missing)).items():
+                self._shelf[name] = data
+                self._bytes += len(data)
+
+    async def keep(self, blobs: Mapping[str, bytes]) -> None:
+        """Store blobs and have them at hand."""
+        await self._store.put_blobs(blobs)
+        self._trim()
+        for name, data in blobs.items():
+            if name not in self._shelf:
+                self._shelf[name] = data
+                self._bytes += len(data)
+
+    def read(self, payload: Payload) -> bytes:
+        """Give the bytes of a payload.
+
+        Raises:
+            ProgramStuck: its blob is not there.
+        """
+        if payload.blob is None:
+            return payload.data
+        data = self._shelf.get(payload.blob)
+        if data is None:
+            raise ProgramStuck("blob_missing", f"the large payload {payload.blob} is not in the store; put it back")
+        self._shelf.move_to_end(payload.blob)
+        return data
+
+    def _trim(self) -> None:
+        while self._bytes > self._limit:
+            _, data = self._shelf.popitem(last=False)
+            self._bytes -= len(data)

@@ -1,0 +1,229 @@
+"""What a client does over the ports: publish commands, wait for outcomes, read.
+
+Laws of this file:
+- A command is sent when the log has it; whether anything follows from it, the run's history tells.
+- "Not stored yet" is not "not found": what was just started is waited for.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+
+from holdfast.app.records import Topics, Wire, rfc3339
+from holdfast.core import events as e
+from holdfast.core.commands import Addressed, Command, RunOutcome
+from holdfast.core.identity import run_id as checked
+from holdfast.core.identity import shard_of
+from holdfast.core.run import ENDED, PARKED, Run, evolve, outcome
+from holdfast.ports.clock import Clock
+from holdfast.ports.codec import Codec, Unreadable
+from holdfast.ports.log import Log, Outgoing, Tail, TopicMissing, Unreachable
+from holdfast.ports.store import RunRow, Store, StoredRun
+
+LOOK_UP = 5.0
+FALLBACK = 2.0
+SETTLE = 0.02
+FEW = 3
+
+
+class Door:
+    """The way in for commands, by the log."""
+
+    def __init__(
+        self, *, store: Store, log_: Log, clock: Clock, codec: Codec, namespace: str, shards: int, publishes: bool
+    ) -> None:
+        self.store = store
+        self.codec = codec
+        self.topics = Topics(namespace)
+        self.wire = Wire(self.topics, codec, shards)
+        self.shards = shards
+        self._log = log_
+        self._clock = clock
+        self._publishes = publishes
+        self._outcomes: Outcomes | None = None
+        self.existence = Existence(store)
+
+    async def send(self, run: str, command: Command, blobs: Mapping[str, bytes] | None = None) -> None:
+        """Publish a command; its large payloads are kept first.
+
+        Raises:
+            InvalidRunId: at the door.
+            Unreachable: the log is away; whether it has the command is unknown, sending again is safe.
+        """
+        run = checked(run)
+        if blobs:
+            await self.store.put_blobs(blobs)
+        ce_type, value = self.codec.encode_command(Addressed(run, command))
+        headers = (
+            ("ce_specversion", b"1.0"),
+            ("ce_id", uuid.uuid4().hex.encode()),
+            ("ce_source", f"/holdfast/{self.topics.namespace}/client".encode()),
+            ("ce_type", ce_type.encode()),
+            ("ce_time", rfc3339(self._clock.now()).encode()),
+            ("ce_subject", run.encode()),
+            ("ce_correlationid", run.encode()),
+            ("content-type", b"application/avro"),
+        )
+        partition = shard_of(run, self.shards)
+        await self._log.publish([Outgoing(self.topics.commands, run.encode(), value, headers, partition)])
+
+    async def expect(self, run: str) -> asyncio.Future[RunOutcome] | None:
+        """Listen for the outcome of a run that is about to be started; None where outcomes are read from the store."""
+        if not self._publishes:
+            return None
+        if self._outcomes is None:
+            self._outcomes = Outcomes(self._log, self.codec, self.topics, self.shards)
+        return await self._outcomes.expect(run)
+
+    async def outcome(
+        self, run: str, *, stop_when_parked: bool = False, told: asyncio.Future[RunOutcome] | None = None
+    ) -> RunOutcome | RunRow:
+        """Wait for a run's outcome, or with `stop_when_parked` for its row once it stands parked.
+
+        `told` is what `expect` gave before the run was started: then the store is asked only when nothing is heard.
+        """
+        if told is not None and not stop_when_parked:
+            await asyncio.wait([told], timeout=FALLBACK)
+        elif self._publishes:
+            told = await self.expect(run)
+        mark = 0
+        while told is None or not told.done():
+            found = await self._look(run, stop_when_parked=stop_when_parked)
+            if found is not None:
+                return found
+            if told is not None:
+                await asyncio.wait([told], timeout=FALLBACK)
+            else:
+                mark = await self.store.changed(mark)
+        return told.result()
+
+    async def _look(self, run: str, *, stop_when_parked: bool) -> RunOutcome | RunRow | None:
+        stored = await self.store.history(run)
+        if stored is None:
+            return None
+        if stored.row.status in ENDED:
+            return outcome_of(stored, self.codec)
+        if stop_when_parked and stored.row.status == PARKED:
+            return stored.row
+        return None
+
+    async def find(self, run: str, wait: float = LOOK_UP) -> StoredRun | None:
+        """Read a run; one that was just started is waited for up to `wait` seconds."""
+        until = self._clock.monotonic() + wait
+        while True:
+            stored = await self.store.history(run)
+            if stored is not None or self._clock.monotonic() >= until:
+                return stored
+            await asyncio.sleep(SETTLE)
+
+    async def close(self) -> None:
+        if self._outcomes is not None:
+            await self._outcomes.close()
+
+
+def outcome_of(stored: StoredRun, codec: Codec) -> RunOutcome | None:
+    """Read the outcome out of a run's history."""
+    run = Run(stored.row.run_id, stored.row.incarnation)
+    event: e.Event | None = None
+    for one in stored.history:
+        event = codec.decode_event(one.type, one.data)
+        run = evolve(run, event)
+    if event is None:
+        return None
+    ended_at = stored.history[-1].at
+    return outcome(run, event, started_at=stored.row.started_at, ended_at=ended_at)
+
+
+class Outcomes:
+    """Hears outcomes as they come by on their topic; reads only the partitions of runs that are waited for."""
+
+    def __init__(self, log_: Log, codec: Codec, topics: Topics, shards: int) -> None:
+        self._log = log_
+        self._codec = codec
+        self._topics = topics
+        self._shards = shards
+        self._tail: Tail | None = None
+        self._watched: set[int] = set()
+        self._waiting: dict[str, asyncio.Future[RunOutcome]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    async def expect(self, run: str) -> asyncio.Future[RunOutcome]:
+        """Give a future that is done when the outcome of `run` comes by, from now on."""
+        told = self._waiting.get(run)
+        if told is None:
+            told = self._waiting[run] = asyncio.get_running_loop().create_future()
+        shard = shard_of(run, self._shards)
+        if shard not in self._watched:
+            async with self._lock:
+                await self._watch(shard)
+        return told
+
+    async def _watch(self, shard: int) -> None:
+        if shard in self._watched:
+            return
+        try:
+            if self._tail is None:
+                self._tail = await self._log.tail(self._topics.outcomes)
+            # A client that waits for many runs waits on most partitions soon: one assignment instead of many.
+            wanted = [shard] if len(self._watched) < FEW else range(self._shards)
+            await self._tail.watch(wanted)
+            self._watched.update(wanted)
+        except (Unreachable, TopicMissing):
+            return  # the store is asked from time to time all the same
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._read(self._tail))
+
+    async def _read(self, tail: Tail) -> None:
+        while True:
+            try:
+                records = await tail.poll(FALLBACK, 1_000)
+            except (Unreachable, TopicMissing):
+                await asyncio.sleep(FALLBACK)
+                continue
+            for record in records:
+                told = self._waiting.pop((record.key or b"").decode(errors="replace"), None)
+                if told is None or told.done():
+                    continue
+                try:
+                    told.set_result(self._codec.decode_outcome(record.value))
+                except Unreadable:
+                    continue
+
+    async def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        if self._tail is not None:
+            await self._tail.close()
+
+
+class Existence:
+    """Asks the store whether runs exist; questions of the same instant go together."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._asked: dict[str, list[asyncio.Future[bool]]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def of(self, run: str) -> bool:
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked.setdefault(run, []).append(answer)
+        if self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+        return await answer
+
+    async def _ask(self) -> None:
+        while self._asked:
+            asked, self._asked = self._asked, {}
+            try:
+                found = await self._store.existing(list(asked))
+            except Exception as error:  # noqa: BLE001 - whoever asked gets it
+                for answer in (one for waiting in asked.values() for one in waiting if not one.done()):
+                    answer.set_exception(error)
+                continue
+            for run, waiting in asked.items():
+                for answer in waiting:
+                    if not answer.done():
+                        answer.set_result(run in found)
+        self._asking = None

@@ -1,0 +1,144 @@
+"""Committing drafts, one after the other, whatever goes wrong.
+
+Laws of this file:
+- An answer that was lost is asked for (the shards' last batch) before anything is done again.
+- Fenced: the lost shards are dropped, all else is fed again. A data error: bisected down to the run, which is parked.
+- What was computed on top of a failed draft is discarded whole; its inputs are fed again in their order.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from holdfast.app.drafts import Draft, Input
+from holdfast.app.ownership import Ownership
+from holdfast.app.patience import tries
+from holdfast.ports.store import BadData, Committed, Fenced, Store, Unavailable
+
+log = logging.getLogger(__name__)
+
+
+class Failed:
+    """A draft that was not committed, and why; `lost` are shards of another owner, `bad` says it is the data."""
+
+    __slots__ = ("bad", "draft", "lost")
+
+    def __init__(self, draft: Draft, lost: frozenset[int], bad: str | None) -> None:
+        self.draft = draft
+        self.lost = lost
+        self.bad = bad
+
+
+class Commits:
+    """A queue of one: while a draft commits, the next is computed."""
+
+    def __init__(
+        self,
+        store: Store,
+        ownership: Ownership,
+        *,
+        committed: Callable[[Draft], Awaitable[None]],
+        failed: Callable[[Failed, list[Draft]], None],
+    ) -> None:
+        self._store = store
+        self._ownership = ownership
+        self._committed = committed
+        self._failed = failed
+        self._queue: asyncio.Queue[Draft] = asyncio.Queue(1)
+        self._free = asyncio.Event()
+
+    def has_room(self) -> bool:
+        return not self._queue.full()
+
+    async def room(self) -> None:
+        """Wait until the next draft may be computed: nothing is computed that would have to wait."""
+        while self._queue.full():
+            self._free.clear()
+            await self._free.wait()
+
+    def put(self, draft: Draft) -> None:
+        self._queue.put_nowait(draft)
+
+    async def drained(self) -> None:
+        await self._queue.join()
+
+    async def serve(self) -> None:
+        while True:
+            draft = await self._queue.get()
+            self._free.set()
+            try:
+                failure = await self.commit(draft)
+                if failure is None:
+                    await self._committed(draft)
+                else:
+                    self._failed(failure, self._discard())
+            finally:
+                self._queue.task_done()
+
+    def _discard(self) -> list[Draft]:
+        """Take back what was computed on top of a failed draft."""
+        on_top: list[Draft] = []
+        while not self._queue.empty():
+            on_top.append(self._queue.get_nowait())
+            self._queue.task_done()
+        self._free.set()
+        return on_top
+
+    async def commit(self, draft: Draft) -> Failed | None:
+        """Commit a draft, however long the store is away; None when it is durable."""
+        if draft.blobs:
+            await self._keep_blobs(draft)
+        if not draft.by_shard:
+            return None
+        gone = frozenset(shard for shard in draft.by_shard if not self._ownership.has(shard))
+        if gone:
+            return Failed(draft, gone, None)
+        self._ownership.number(draft.by_shard)
+        failure = await self._until_known(draft)
+        if failure is not None:
+            self._ownership.unnumber(draft.by_shard)
+        return failure
+
+    async def _until_known(self, draft: Draft) -> Failed | None:
+        async for number in tries():
+            try:
+                if number and await self._ownership.was_committed(draft.by_shard):
+                    return None
+                match await self._store.commit(draft.by_shard):
+                    case Committed():
+                        return None
+                    case Fenced(shards=shards):
+                        return await self._unless_committed(draft, Failed(draft, shards, None))
+            except BadData as bad:
+                return await self._unless_committed(draft, Failed(draft, frozenset(), str(bad)))
+            except Unavailable as away:
+                if number in {0, 5} or number % 20 == 0:
+                    log.warning("committing waits: %s", away)
+        raise AssertionError("tries() has no end")
+
+    async def _unless_committed(self, draft: Draft, failure: Failed) -> Failed | None:
+        """A refusal may be the echo of our own earlier try, whose answer was lost."""
+        async for _ in tries():
+            try:
+                return None if await self._ownership.was_committed(draft.by_shard) else failure
+            except Unavailable:
+                continue
+        raise AssertionError("tries() has no end")
+
+    async def _keep_blobs(self, draft: Draft) -> None:
+        async for _ in tries():
+            try:
+                await self._store.put_blobs(draft.blobs)
+            except Unavailable as away:
+                log.warning("keeping large payloads waits: %s", away)
+            else:
+                return
+
+
+def halves(inputs: list[Input]) -> list[list[Input]]:
+    """Split a refused slice by run, in order; one run alone is not split."""
+    runs = list(dict.fromkeys(one.run_id for one in inputs))
+    if len(runs) < 2:  # noqa: PLR2004 - two halves
+        return [inputs]
+    first = frozenset(runs[: len(runs) // 2])
+    return [[one for one in inputs if one.run_id in first], [one for one in inputs if one.run_id not in first]]

@@ -1,0 +1,134 @@
+"""A draft of a commit: what one slice of inputs writes to the shards, and what follows once it is durable.
+
+Laws of this file:
+- Nothing in `after` happens before the draft is committed (store first, then send).
+- The inputs are kept with the draft until its commit succeeded; one that fails is dropped whole, they are fed again.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from holdfast.core.commands import Command, CompleteStep, ExecuteStep, FailStep, RunOutcome, StepResult
+from holdfast.core.run import PARKED, Run
+from holdfast.ports.log import Outgoing, Record
+from holdfast.ports.store import AttemptRow, InboxRow, RunRow, ShardBatch, Span, StoredEvent, TimerRow
+
+RETRY = "retry:"
+"""Prefix of the timers that wait for a further attempt; the author's own are named by the code."""
+
+
+class Resend(msgspec.Struct, frozen=True):
+    """The sweeper's question: is this attempt still open? Then send it again."""
+
+    row: AttemptRow
+
+
+class TakeInbox(msgspec.Struct, frozen=True):
+    """The sweeper's finding: a signal whose run never came."""
+
+    row: InboxRow
+
+
+class Redirect(msgspec.Struct, frozen=True):
+    """A record that is not for a run of ours: it goes on as a dead letter, or to its own partition."""
+
+    record: Outgoing
+
+
+class Input(msgspec.Struct, eq=False):
+    """Something that came in for a run, kept until what follows from it is committed."""
+
+    shard: int
+    run_id: str
+    command: Command | Resend | TakeInbox | Redirect
+    incarnation: int | None = None
+    origin: Record | None = None
+    waiter: Any = None
+    careful: int = 0
+
+    def as_result(self) -> StepResult | None:
+        """Say a step's result in the words of the results topic, for another owner."""
+        command = self.command
+        if not isinstance(command, (CompleteStep, FailStep)):
+            return None
+        return StepResult(
+            run_id=self.run_id,
+            incarnation=self.incarnation or 0,
+            step_id=command.step_id,
+            attempt=command.attempt,
+            result=command.result if isinstance(command, CompleteStep) else None,
+            error=command.error if isinstance(command, FailStep) else None,
+        )
+
+
+class Draft:
+    """What one slice writes, by shard."""
+
+    def __init__(self, inputs: list[Input]) -> None:
+        self.inputs = inputs
+        self.by_shard: dict[int, ShardBatch] = {}
+        self.attempts: dict[tuple[str, int, str], AttemptRow | None] = {}
+        self.timers: dict[tuple[str, int, str], TimerRow | None] = {}
+        self.rows: dict[str, RunRow] = {}
+        self.new_runs: set[str] = set()
+        self.spans: dict[str, Span] = {}
+        self.touched: dict[str, int] = {}
+        self.tasks: list[tuple[ExecuteStep, str, int]] = []
+        self.events: list[Outgoing] = []
+        self.outcomes: list[Outgoing] = []
+        self.dead: list[Outgoing] = []
+        self.ended: list[RunOutcome] = []
+        self.blobs: dict[str, bytes] = {}
+        self.refused: list[tuple[Input, Exception]] = []
+
+    def batch(self, shard: int) -> ShardBatch:
+        found = self.by_shard.get(shard)
+        if found is None:
+            # Lists of their own: msgspec copies only empty defaults, and these are filled in place.
+            found = self.by_shard[shard] = ShardBatch(epoch=0, number=0, published=0)
+        return found
+
+    def record(self, shard: int, run_id: str, stored: list[StoredEvent]) -> None:
+        """Note what happened to a run in one turn."""
+        self.batch(shard).events.extend(stored)
+        span = self.spans.get(run_id)
+        first = stored[0].seq if span is None else span.first
+        self.spans[run_id] = Span(run_id, stored[0].incarnation, first, stored[-1].seq)
+
+    def row(self, run: Run, shard: int, started_at: int, *, new: bool, ended_at: int | None) -> None:
+        """Note the run's row; started and changed in one draft is one insert."""
+        if new:
+            self.new_runs.add(run.run_id)
+        self.rows[run.run_id] = RunRow(
+            run_id=run.run_id,
+            incarnation=run.incarnation,
+            shard=shard,
+            workflow=run.workflow,
+            version=run.version,
+            status=run.status,
+            attributes=run.attributes,
+            started_at=started_at,
+            ended_at=ended_at,
+            parked=run.parked.reason if run.status == PARKED and run.parked is not None else None,
+        )
+
+    def forget_outbox(self) -> None:
+        """Leave no outbox: the log lives in the store's own file, and history is its record."""
+        for batch in self.by_shard.values():
+            batch.spans = []
+
+    def seal(self, shards: Mapping[str, int]) -> None:
+        """Sort what was noted by key into the shards' batches."""
+        for run_id, row in self.rows.items():
+            batch = self.batch(row.shard)
+            (batch.started if run_id in self.new_runs else batch.changed).append(row)
+        for run_id, span in self.spans.items():
+            self.batch(shards[run_id]).spans.append(span)
+        for key, attempt in self.attempts.items():
+            batch = self.batch(shards[key[0]])
+            batch.attempts_closed.append(key) if attempt is None else batch.attempts_opened.append(attempt)
+        for key, timer in self.timers.items():
+            batch = self.batch(shards[key[0]])
+            batch.timers_cleared.append(key) if timer is None else batch.timers_set.append(timer)

@@ -1,0 +1,154 @@
+"""Runs in memory: the fold of their history, their code standing still, and which of them may be forgotten.
+
+Laws of this file:
+- A run with uncommitted events is never evicted: the store could not rebuild it.
+- Evicting a run has no visible effect; the next message for it rebuilds it from history.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from holdfast.core import events as e
+from holdfast.core.replay import Program, ProgramStuck, Rebuilt
+from holdfast.core.run import RUNNING, Run, evolve
+from holdfast.ports.codec import Codec
+from holdfast.ports.store import StoredRun
+
+RUN_BYTES = 9_000
+"""What a run in memory costs besides its payloads, measured (docs/performance.md)."""
+
+
+class EvictableProgram(Program, Protocol):
+    """A workflow's code in memory, which can be dropped."""
+
+    def evict(self) -> None:
+        """Drop it without visible effect."""
+
+    def take_blobs(self) -> dict[str, bytes]:
+        """Give the large payloads that the last turns made, once."""
+
+
+NewProgram = Callable[[str, int], EvictableProgram]
+
+
+class LiveRun:
+    """One run in memory."""
+
+    __slots__ = ("last_at", "program", "run", "shard", "size", "started_at", "trace", "uncommitted")
+
+    def __init__(self, run: Run, shard: int, program: EvictableProgram | None, trace: str) -> None:
+        self.run = run
+        self.shard = shard
+        self.program = program
+        self.trace = trace
+        self.last_at = 0
+        self.started_at = 0
+        self.uncommitted = 0
+        self.size = RUN_BYTES
+
+
+class LiveRuns:
+    """The runs in memory, least recently used first, within a bound of bytes."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._runs: OrderedDict[str, LiveRun] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[LiveRun]:
+        return iter(self._runs.values())
+
+    def get(self, run_id: str) -> LiveRun | None:
+        live = self._runs.get(run_id)
+        if live is not None:
+            self._runs.move_to_end(run_id)
+        return live
+
+    def has(self, run_id: str) -> bool:
+        return run_id in self._runs
+
+    def add(self, live: LiveRun) -> None:
+        self.drop((live.run.run_id,))
+        self._runs[live.run.run_id] = live
+        self._bytes += live.size
+
+    def drop(self, run_ids: Iterable[str]) -> None:
+        """Forget runs, whatever they were about to do."""
+        for run_id in run_ids:
+            live = self._runs.pop(run_id, None)
+            if live is not None:
+                self._bytes -= live.size
+                if live.program is not None:
+                    live.program.evict()
+                    live.program = None
+
+    def drop_shards(self, shards: frozenset[int]) -> None:
+        self.drop([run_id for run_id, live in self._runs.items() if live.shard in shards])
+
+    def weigh(self, live: LiveRun) -> None:
+        """Count what the run's open payloads hold, besides the run itself."""
+        run = live.run
+        size = RUN_BYTES + len(run.input.data) + sum(len(step.scheduled.input.data) for step in run.open_steps.values())
+        self._bytes += size - live.size
+        live.size = size
+
+    def trim(self) -> None:
+        """Forget the least recently used runs that are committed whole, until the rest fits."""
+        if self._bytes <= self._limit:
+            return
+        for run_id in list(self._runs):
+            if self._bytes <= self._limit:
+                return
+            if self._runs[run_id].uncommitted == 0:
+                self.drop((run_id,))
+
+
+def recorded(codec: Codec, stored: StoredRun) -> list[e.Recorded]:
+    """Decode a history."""
+    return [e.Recorded(one.seq, one.at, codec.decode_event(one.type, one.data)) for one in stored.history]
+
+
+def rebuild(stored: StoredRun, history: list[e.Recorded], new_program: NewProgram, trace: str) -> LiveRun:
+    """Bring a run back into memory. Of an ended or parked run only the state is needed, its code is not run.
+
+    Raises:
+        ProgramStuck: the code cannot be run against this history; the caller parks the run.
+    """
+    row = stored.row
+    live = LiveRun(fold(row.run_id, row.incarnation, history), row.shard, None, trace)
+    live.last_at = history[-1].at if history else 0
+    live.started_at = row.started_at
+    if live.run.status == RUNNING:
+        live.program, rebuilt = reprogram(live.run.run_id, live.run.incarnation, history, new_program)
+        live.run = rebuilt.run
+    return live
+
+
+def reprogram(
+    run_id: str, incarnation: int, history: list[e.Recorded], new_program: NewProgram
+) -> tuple[EvictableProgram, Rebuilt]:
+    """Run the code against its whole history."""
+    program = new_program(run_id, incarnation)
+    rebuilt = Rebuilt(Run(run_id, incarnation))
+    try:
+        rebuilt.replay(history, program)
+    except ProgramStuck:
+        program.evict()
+        raise
+    except Exception as error:
+        program.evict()
+        raise ProgramStuck("engine_error", f"replay of run {run_id} failed in the engine: {error!r}") from error
+    program.take_blobs()
+    return program, rebuilt
+
+
+def fold(run_id: str, incarnation: int, history: Iterable[e.Recorded]) -> Run:
+    """Fold a history without running code."""
+    run = Run(run_id, incarnation)
+    for one in history:
+        run = evolve(run, one.event)
+    return run

@@ -1,0 +1,144 @@
+"""What the store must be asked before a slice can be handled.
+
+Laws of this file:
+- One round trip a question for the whole slice, and none in the usual case: all runs in memory.
+- Signals that came before their run are known by heart for the shards of this process: only their owner writes them.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+
+from holdfast.app.blobs import BlobShelf
+from holdfast.app.drafts import Input
+from holdfast.app.live import LiveRuns, recorded
+from holdfast.app.turns import Known
+from holdfast.core import events as e
+from holdfast.core.commands import Command, CompleteStep, ResumeRun, SignalRun, StartRun
+from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check
+from holdfast.ports.codec import Codec, Unreadable
+from holdfast.ports.store import InboxRow, Store
+
+RECENT = 20_000
+FOR_EVER = 2**62
+
+
+class Lookup:
+    """Asks the store about the runs of a slice."""
+
+    def __init__(
+        self, store: Store, codec: Codec, live: LiveRuns, blobs: BlobShelf, default_version: Callable[[str], str]
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._live = live
+        self._blobs = blobs
+        self._default_version = default_version
+        self._inbox: dict[str, list[InboxRow]] = {}
+        self._shards: frozenset[int] = frozenset()
+        self.doubtful = False
+        self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    async def of(self, inputs: list[Input]) -> Known:
+        """Find out what a slice needs: histories, signals seen, blobs."""
+        if self.doubtful:
+            await self.learn_inbox(self._shards)
+        known = Known(self._default_version)
+        known.inbox = self._inbox
+        signals = [one for one in inputs if isinstance(one.command, SignalRun)]
+        if signals:
+            await self._see(signals, known)
+        said: list[e.Event | Command] = [
+            one.command for one in inputs if isinstance(one.command, (StartRun, CompleteStep, SignalRun))
+        ]
+        await self._blobs.fetch(said)
+        await self._keep_large(inputs)
+        # A run that was in memory may be forgotten while the others are loaded: the last look is right before the turn.
+        while unknown := self._unknown(inputs, known):
+            await self._load(unknown, known)
+        return known
+
+    async def _keep_large(self, inputs: list[Input]) -> None:
+        """Keep aside what a producer without the client said inline: compressed on the wire, an event is not."""
+        blobs: dict[str, bytes] = {}
+        for one in inputs:
+            command = one.command
+            if isinstance(command, (StartRun, SignalRun)) and len(command.input.data) > INLINE_LIMIT:
+                input_ = msgspec.structs.replace(claim_check(command.input.data, blobs), **_manner(command.input))
+                one.command = msgspec.structs.replace(command, input=input_)
+        if blobs:
+            await self._blobs.keep(blobs)
+
+    def _unknown(self, inputs: list[Input], known: Known) -> dict[str, bool]:
+        unknown: dict[str, bool] = {}
+        for one in inputs:
+            if not one.run_id or one.run_id in known.asked:
+                continue
+            if isinstance(one.command, ResumeRun) or not self._live.has(one.run_id):
+                unknown.setdefault(one.run_id, isinstance(one.command, StartRun))
+        return unknown
+
+    async def _load(self, unknown: dict[str, bool], known: Known) -> None:
+        known.asked.update(unknown)
+        starts = [run_id for run_id, is_start in unknown.items() if is_start]
+        wanted = [run_id for run_id, is_start in unknown.items() if not is_start]
+        if starts:
+            wanted.extend(await self._store.existing(starts))
+        if not wanted:
+            return
+        said: list[e.Event] = []
+        for run_id, stored in (await self._store.load(wanted)).items():
+            try:
+                history = recorded(self._codec, stored)
+            except Unreadable as error:
+                known.unreadable[run_id] = str(error)
+                continue
+            known.stored[run_id] = stored
+            known.histories[run_id] = history
+            said.extend(past.event for past in history)
+        await self._blobs.fetch(said)
+
+    async def _see(self, signals: list[Input], known: Known) -> None:
+        pairs = [(one.run_id, one.command.message_id) for one in signals if isinstance(one.command, SignalRun)]
+        known.seen = set(await self._store.seen_signals(pairs)) | {pair for pair in pairs if pair in self._recent}
+
+    def remember(self, known: Known) -> None:
+        """Note the signals that were decided on but are not committed yet."""
+        for pair in known.seen:
+            self._recent[pair] = None
+        while len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+
+    def doubt(self) -> None:
+        """A commit failed: what was noted of it is not so. The inbox is learned again before the next slice."""
+        self._recent.clear()
+        self.doubtful = True
+
+    async def learn_inbox(self, shards: Collection[int]) -> None:
+        """Learn by heart which signals wait for runs of these shards; forgets all others."""
+        self._shards = frozenset(shards)
+        rows = await self._store.expired_inbox(shards, FOR_EVER, 1_000_000) if shards else ()
+        self._recent.clear()
+        self._inbox = {}
+        for row in rows:
+            self._inbox.setdefault(row.run_id, []).append(row)
+        self.doubtful = False
+
+    def waiting_since(self, before: int) -> list[InboxRow]:
+        """Find signals that came before `before` and whose run never did."""
+        return [row for rows in self._inbox.values() for row in rows if row.at < before]
+
+    def forget(self, row: InboxRow) -> None:
+        rows = self._inbox.get(row.run_id, [])
+        kept = [one for one in rows if one.message_id != row.message_id]
+        if kept:
+            self._inbox[row.run_id] = kept
+        else:
+            self._inbox.pop(row.run_id, None)
+
+
+def _manner(payload: Payload) -> dict[str, Any]:
+    """Tell how the bytes of a payload are to be read."""
+    return {"content_type": payload.content_type, "encoding": payload.encoding, "meta": payload.meta}

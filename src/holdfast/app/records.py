@@ -1,0 +1,172 @@
+"""Records of the public wire: topics by class, CloudEvents headers in Kafka's binary mode.
+
+Source of the header names: CloudEvents 1.0.2, Kafka protocol binding, section 3.2.
+"""
+
+import datetime as dt
+from hashlib import blake2b
+
+from holdfast.core.commands import Addressed, Command, ExecuteStep, RunOutcome, StepResult
+from holdfast.core.identity import event_id, shard_of
+from holdfast.ports.codec import Codec
+from holdfast.ports.log import Headers, Outgoing, Record
+from holdfast.ports.store import StoredEvent
+
+AVRO = b"application/avro"
+_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
+_VERSION = ("ce_specversion", b"1.0")
+_CONTENT = ("content-type", AVRO)
+ERROR_LIMIT = 2_000
+
+
+class Topics:
+    """Names of a namespace's topics."""
+
+    __slots__ = ("commands", "dlq", "events", "namespace", "outcomes", "results", "stream")
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.commands = f"{namespace}.commands.v1"
+        self.results = f"{namespace}.results.v1"
+        self.events = f"{namespace}.events.v1"
+        self.outcomes = f"{namespace}.outcomes.v1"
+        self.stream = f"{namespace}.stream.v1"
+        self.dlq = f"{namespace}.dlq.v1"
+
+    def tasks(self, queue: str) -> str:
+        return f"{self.namespace}.tasks.{queue}.v1"
+
+
+def is_of_tasks(topic: str) -> bool:
+    """Tell whether a topic is a queue's: `<ns>.tasks.<queue>.v1`."""
+    return topic.split(".")[1:2] == ["tasks"]
+
+
+def rfc3339(micros: int) -> str:
+    """Write a time as CloudEvents wants it."""
+    return (_EPOCH + dt.timedelta(microseconds=micros)).isoformat()
+
+
+def trace_of(run: str, incarnation: int) -> str:
+    """Name the trace of a run (W3C Trace Context, 32 hexadecimal digits), from its identity."""
+    return blake2b(f"{run}/{incarnation}".encode(), digest_size=16).hexdigest()
+
+
+class Wire:
+    """Makes the records of a namespace."""
+
+    def __init__(self, topics: Topics, codec: Codec, shards: int) -> None:
+        self.topics = topics
+        self.shards = shards
+        self._codec = codec
+        self._source = ("ce_source", f"/holdfast/{topics.namespace}".encode())
+        self._types: dict[str, tuple[str, bytes]] = {}
+
+    def _headers(self, kind: str, ce_id: str, subject: bytes, at: bytes, trace: str, seq: int) -> Headers:
+        ce_type = self._types.get(kind)
+        if ce_type is None:
+            ce_type = self._types[kind] = ("ce_type", f"holdfast.{kind}.v1".encode())
+        return (
+            _VERSION,
+            ("ce_id", ce_id.encode()),
+            self._source,
+            ce_type,
+            ("ce_time", at),
+            ("ce_subject", subject),
+            ("ce_correlationid", subject),
+            ("ce_sequence", b"%d" % seq),
+            _CONTENT,
+            ("traceparent", f"00-{trace}-{seq:016x}-01".encode()),
+        )
+
+    def event(self, stored: StoredEvent, at: bytes, trace: str, cause: bytes) -> Outgoing:
+        """Publish an event as it is stored; `cause` is the ce_id of the event that its turn began with."""
+        subject = stored.run_id.encode()
+        ce_id = event_id(stored.run_id, stored.incarnation, stored.seq)
+        headers = self._headers(stored.type, ce_id, subject, at, trace, stored.seq)
+        return Outgoing(
+            topic=self.topics.events,
+            key=subject,
+            value=self._codec.wire(stored.data),
+            headers=(*headers, ("ce_causationid", cause)),
+            partition=shard_of(stored.run_id, self.shards),
+            stored=True,
+        )
+
+    def outcome(self, outcome: RunOutcome, incarnation: int, seq: int, trace: str) -> Outgoing:
+        subject = outcome.run_id.encode()
+        ce_id = event_id(outcome.run_id, incarnation, seq)
+        at = rfc3339(outcome.ended_at).encode()
+        headers = self._headers("RunOutcome", ce_id, subject, at, trace, seq)
+        return Outgoing(
+            topic=self.topics.outcomes,
+            key=subject,
+            value=self._codec.encode_outcome(outcome),
+            headers=(*headers, ("ce_causationid", ce_id.encode())),
+            partition=shard_of(outcome.run_id, self.shards),
+            stored=True,
+        )
+
+    def task(self, task: ExecuteStep, at: int, trace: str) -> Outgoing:
+        key = f"{task.run_id}/{task.step_id}".encode()
+        ce_id = f"{task.run_id}/{task.incarnation}/{task.step_id}/{task.attempt}"
+        subject = task.run_id.encode()
+        headers = self._headers("ExecuteStep", ce_id, subject, rfc3339(at).encode(), trace, task.attempt)
+        return Outgoing(
+            topic=self.topics.tasks(task.queue), key=key, value=self._codec.encode_task(task), headers=headers
+        )
+
+    def result(self, result: StepResult, at: int) -> Outgoing:
+        subject = result.run_id.encode()
+        ce_id = f"{result.run_id}/{result.incarnation}/{result.step_id}/{result.attempt}/result"
+        trace = trace_of(result.run_id, result.incarnation)
+        headers = self._headers("StepResult", ce_id, subject, rfc3339(at).encode(), trace, result.attempt)
+        return Outgoing(
+            topic=self.topics.results,
+            key=subject,
+            value=self._codec.encode_result(result),
+            headers=headers,
+            partition=shard_of(result.run_id, self.shards),
+        )
+
+    def command(self, run: str, command: Command, at: int) -> Record:
+        """Say a command as a record again, when its own is long gone; it stands nowhere."""
+        ce_type, value = self._codec.encode_command(Addressed(run, command))
+        kind = ce_type.removeprefix("holdfast.").removesuffix(".v1")
+        subject = run.encode()
+        headers = self._headers(kind, f"{run}/{kind}/{at}", subject, rfc3339(at).encode(), trace_of(run, 0), 0)
+        return Record(self.topics.commands, shard_of(run, self.shards), -1, subject, value, headers, at // 1_000)
+
+    def dead(self, record: Record, reason: str, text: str) -> Outgoing:
+        """Put a record aside whole, with what is the matter and where it stood."""
+        return Outgoing(
+            topic=self.topics.dlq,
+            key=record.key or b"",
+            value=record.value,
+            headers=(
+                *record.headers,
+                ("holdfast_error", text[:ERROR_LIMIT].encode(errors="backslashreplace")),
+                ("holdfast_error_class", reason.encode()),
+                ("holdfast_source_topic", record.topic.encode()),
+                ("holdfast_source_partition", b"%d" % record.partition),
+                ("holdfast_source_offset", b"%d" % record.offset),
+            ),
+        )
+
+    def forwarded(self, record: Record, run: str) -> Outgoing:
+        """Bring a record of a foreign partitioner to its own shard, unchanged."""
+        return Outgoing(
+            topic=record.topic,
+            key=record.key or run.encode(),
+            value=record.value,
+            headers=(*record.headers, ("holdfast_forwarded", b"1")),
+            partition=shard_of(run, self.shards),
+        )
+
+
+def header(record: Record, name: str) -> bytes | None:
+    """Find a header's last value."""
+    for key, value in reversed(record.headers):
+        if key == name:
+            return value
+    return None

@@ -1,0 +1,432 @@
+"""From inputs to a draft: decide, run the code, and note what must be written and what must be heard.
+
+Laws of this file:
+- Pure work in memory: no await between the first input of a slice and its draft.
+- One run's trouble is that run's alone: what raises in our own code parks the run, and the slice goes on.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from holdfast.app.drafts import RETRY, Draft, Input, Redirect, Resend, TakeInbox
+from holdfast.app.live import LiveRun, LiveRuns, NewProgram, reprogram
+from holdfast.app.records import Wire, rfc3339, trace_of
+from holdfast.core import events as e
+from holdfast.core.commands import (
+    CancelRun,
+    Command,
+    CompleteStep,
+    FailStep,
+    ParkRun,
+    Request,
+    ResumeRun,
+    SignalRun,
+    StartRun,
+)
+from holdfast.core.identity import event_id
+from holdfast.core.replay import ProgramStuck, advance, resume
+from holdfast.core.run import RUNNING, DeadLetter, OpenStep, Run, evolve, outcome, task
+from holdfast.ports.codec import Codec
+from holdfast.ports.store import AttemptRow, InboxRow, StoredEvent, StoredRun, TimerRow
+
+log = logging.getLogger(__name__)
+
+RESEND_AFTER = 60.0
+MICROS = 1_000_000
+
+
+class Turns:
+    """Handles inputs against the runs in memory. `serves` tells whether a queue is served in this very process."""
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        wire: Wire,
+        live: LiveRuns,
+        new_program: NewProgram,
+        process: str,
+        serves: Callable[[str], bool],
+        publishes: bool = True,
+    ) -> None:
+        self._codec = codec
+        self._wire = wire
+        self._live = live
+        self._new_program = new_program
+        self._process = process
+        self._serves = serves
+        self._publishes = publishes
+
+    def handle(self, inputs: list[Input], at: int, known: "Known") -> Draft:
+        """Handle a slice at store time `at`; every run it is about is in memory or in `known`."""
+        draft = Draft(inputs)
+        shards: dict[str, int] = {}
+        for one in inputs:
+            shards[one.run_id] = one.shard
+            try:
+                self._handle(draft, one, at, known)
+            except DeadLetter as dead:
+                self._refuse(draft, one, dead)
+        draft.seal(shards)
+        for run_id in draft.touched:
+            live = self._live.get(run_id)
+            if live is not None:
+                live.uncommitted += 1
+        return draft
+
+    def _handle(self, draft: Draft, one: Input, at: int, known: "Known") -> None:
+        if isinstance(one.command, Redirect):
+            draft.dead.append(one.command.record)
+            return
+        live = self._live.get(one.run_id)
+        if live is None:
+            live = self._enter(draft, one, at, known)
+        command = one.command
+        at = max(at, live.last_at)
+        if isinstance(command, CompleteStep) and one.incarnation == live.run.incarnation:
+            self._advance(draft, live, command, at, known)  # the hot path: nothing else to ask
+            return
+        if isinstance(command, TakeInbox):
+            self._give_up(draft, live, command.row)
+            return
+        if one.incarnation is not None and live.run.exists and one.incarnation != live.run.incarnation:
+            return
+        if isinstance(command, Resend):
+            self._resend(draft, live, command.row, at)
+            return
+        if not live.run.exists and isinstance(command, SignalRun):
+            self._keep_for_later(draft, live, one, command, at, known)
+            return
+        if isinstance(command, SignalRun):
+            command = self._once(draft, one, command, known)
+        elif isinstance(command, FailStep):
+            command = FailStep(step_id=command.step_id, attempt=command.attempt, error=command.error, at=at)
+        elif isinstance(command, StartRun) and not command.version and not live.run.exists:
+            command = known.versioned(command)
+        self._advance(draft, live, command, at, known, runs_code=not one.careful)
+        if isinstance(command, StartRun) and one.run_id in known.inbox:
+            self._empty_inbox(draft, live, known.inbox.pop(one.run_id), at, known)
+
+    def _enter(self, draft: Draft, one: Input, at: int, known: "Known") -> LiveRun:
+        """Bring a run into memory: rebuilt from what the store had, or new."""
+        if one.run_id in known.unreadable:
+            raise DeadLetter("history_unreadable", f"run {one.run_id}: {known.unreadable[one.run_id]}")
+        stored = known.stored.get(one.run_id)
+        trace = trace_of(one.run_id, 0 if stored is None else stored.row.incarnation)
+        if stored is None:
+            live = LiveRun(Run(one.run_id), one.shard, None, trace)
+            live.started_at = at
+            self._live.add(live)
+            return live
+        history = known.histories[one.run_id]
+        run = Run(one.run_id, stored.row.incarnation)
+        for past in history:
+            run = evolve(run, past.event)
+        live = LiveRun(run, one.shard, None, trace)
+        live.last_at = history[-1].at if history else 0
+        live.started_at = stored.row.started_at
+        self._live.add(live)
+        if run.status == RUNNING:
+            try:
+                live.program, _ = reprogram(run.run_id, run.incarnation, history, self._new_program)
+            except ProgramStuck as stuck:
+                # The input that woke the run is recorded first and then waits with the park (core/replay.py).
+                live.program = Stuck(stuck)
+        return live
+
+    def _advance(
+        self, draft: Draft, live: LiveRun, command: Command, at: int, known: "Known", *, runs_code: bool = True
+    ) -> None:
+        """Let a command have its effect; without `runs_code`, a new run only begins (what it would do was refused)."""
+        before = live.run
+        try:
+            if isinstance(command, ResumeRun) and before.parked is not None:
+                after, happened = self._resume(live, command, at, known)
+            else:
+                program = live.program if before.status in {RUNNING, ""} else None
+                if isinstance(command, StartRun) and not before.exists and runs_code:
+                    program = live.program = self._new_program(before.run_id, before.incarnation)
+                after, happened = advance(before, program, command, at)
+            stored = self._stored(after, before.seq, happened, at)
+        except DeadLetter:
+            raise
+        except Exception as error:  # the law of this file: our own fault parks one run
+            log.exception("run %s is parked: an error of the engine", before.run_id)
+            after, happened, stored = self._park(before, command, error, at)
+        if not happened:
+            return
+        self._note(draft, live, before, after, happened, stored, at)
+
+    def _stored(self, run: Run, seq: int, happened: list[e.Event], at: int) -> list[StoredEvent]:
+        encode, run_id, incarnation = self._codec.encode_event, run.run_id, run.incarnation
+        return [
+            StoredEvent(run_id, incarnation, seq, type(event).__name__, encode(event), at)
+            for seq, event in enumerate(happened, seq + 1)
+        ]
+
+    def _park(
+        self, before: Run, command: Command, error: Exception, at: int
+    ) -> tuple[Run, list[e.Event], list[StoredEvent]]:
+        """Park a run for an error of ours, with what came in, or without it where that cannot be recorded."""
+        for heard in (command, None):
+            try:
+                after, happened = park(before, heard, error)
+                if after.exists:
+                    return after, happened, self._stored(after, before.seq, happened, at)
+            except DeadLetter:
+                raise
+            except Exception:
+                log.exception("run %s: what came in cannot be recorded", before.run_id)
+        raise DeadLetter("engine_error", f"what came in for run {before.run_id} cannot be recorded: {error!r}")
+
+    def _resume(self, live: LiveRun, command: ResumeRun, at: int, known: "Known") -> tuple[Run, list[e.Event]]:
+        stored = known.stored.get(live.run.run_id)
+        if stored is None or len(stored.history) != live.run.seq:
+            raise NotLoaded(live.run.run_id)
+        if live.program is not None:
+            live.program.evict()
+        try:
+            program, rebuilt = reprogram(
+                live.run.run_id, live.run.incarnation, known.histories[live.run.run_id], self._new_program
+            )
+        except ProgramStuck as stuck:
+            resumed = e.RunResumed(by=command.by)
+            parked = e.RunParked(reason=stuck.reason, detail=str(stuck))
+            return evolve(evolve(live.run, resumed), parked), [resumed, parked]
+        live.program = program
+        return resume(rebuilt, program, command, at)
+
+    def _note(
+        self,
+        draft: Draft,
+        live: LiveRun,
+        before: Run,
+        after: Run,
+        happened: list[e.Event],
+        stored: list[StoredEvent],
+        at: int,
+    ) -> None:
+        """Write what happened into the draft."""
+        run_id, shard = after.run_id, live.shard
+        live.run = after
+        live.last_at = at
+        draft.touched[run_id] = draft.touched.get(run_id, 0) + 1
+        when = cause = b""
+        if self._publishes:
+            when = rfc3339(at).encode()
+            cause = event_id(run_id, after.incarnation, before.seq + 1).encode()
+        draft.record(shard, run_id, stored)
+        if self._publishes:
+            draft.events.extend([self._wire.event(one, when, live.trace, cause) for one in stored])
+        for event in happened:
+            self._follow(draft, live, before, event, at)
+        if live.program is not None and (blobs := live.program.take_blobs()):
+            draft.blobs.update(blobs)
+        if after.status != before.status or after.parked is not before.parked:
+            new = not before.exists
+            if new:
+                live.started_at = at
+            ended_at = at if after.ended else None
+            draft.row(after, shard, live.started_at, new=new, ended_at=ended_at)
+            if after.ended:
+                self._end(draft, live, before, happened[-1], at)
+            elif after.parked is not None and live.program is not None:
+                live.program.evict()
+                live.program = None
+
+    def _follow(self, draft: Draft, live: LiveRun, before: Run, event: e.Event, at: int) -> None:
+        """Note the rows and messages that one event brings."""
+        run = live.run
+        match event:
+            case e.StepScheduled(step_id=step_id):
+                self._send_first(draft, live, step_id, at)
+            case e.StepAttempted(step_id=step_id, attempt=attempt):
+                draft.timers[run.run_id, run.incarnation, retry_timer(step_id, attempt)] = None
+                self._send_first(draft, live, step_id, at)
+            case e.StepCompleted(step_id=step_id) | e.StepFailed(step_id=step_id) | e.StepAbandoned(step_id=step_id):
+                self._close(draft, run, step_id, before)
+            case e.StepRetried(step_id=step_id, due_at=due_at, attempt=attempt):
+                draft.attempts[run.run_id, run.incarnation, step_id] = None
+                self._set_timer(draft, live, retry_timer(step_id, attempt), due_at)
+            case e.TimerStarted(timer_id=timer_id, due_at=due_at) if timer_id in run.timers:
+                self._set_timer(draft, live, timer_id, due_at)
+            case e.TimerFired(timer_id=timer_id) | e.TimerCancelled(timer_id=timer_id):
+                draft.timers[run.run_id, run.incarnation, timer_id] = None
+            case e.SignalReceived(message_id=message_id):
+                draft.batch(live.shard).signals.append((run.run_id, message_id))
+            case e.RunResumed():
+                self._rearm(draft, live)
+            case _:
+                pass
+
+    def _send_first(self, draft: Draft, live: LiveRun, step_id: str, at: int) -> None:
+        """Send an attempt that was just scheduled, unless the same turn has ended the wait for it."""
+        run = live.run
+        step = run.open_steps.get(step_id)
+        if step is not None:
+            self._send(draft, live, step, 0, at)
+
+    def _rearm(self, draft: Draft, live: LiveRun) -> None:
+        """Timers of a parked run waited; those that are overdue fire now."""
+        for timer_id, due_at in live.run.timers.items():
+            self._set_timer(draft, live, timer_id, due_at)
+        for step_id, step in live.run.open_steps.items():
+            if step.due_at is not None:
+                self._set_timer(draft, live, retry_timer(step_id, step.attempt), step.due_at)
+
+    def _close(self, draft: Draft, run: Run, step_id: str, before: Run) -> None:
+        draft.attempts[run.run_id, run.incarnation, step_id] = None
+        step = before.open_steps.get(step_id)
+        if step is not None and step.due_at is not None:
+            draft.timers[run.run_id, run.incarnation, retry_timer(step_id, step.attempt)] = None
+
+    def _set_timer(self, draft: Draft, live: LiveRun, timer_id: str, due_at: int) -> None:
+        run = live.run
+        draft.timers[run.run_id, run.incarnation, timer_id] = TimerRow(
+            run.run_id, run.incarnation, timer_id, live.shard, due_at
+        )
+
+    def _end(self, draft: Draft, live: LiveRun, before: Run, event: e.Event, at: int) -> None:
+        """Close what an ended run leaves open, and tell its consumers."""
+        run = live.run
+        mine = (run.run_id, run.incarnation)
+        for step_id in before.open_steps:
+            self._close(draft, run, step_id, before)
+        for timer_id in before.timers:
+            draft.timers[(*mine, timer_id)] = None
+        if live.program is not None:
+            live.program.evict()
+            live.program = None
+        told = outcome(run, event, started_at=live.started_at, ended_at=at)
+        if told is not None:
+            draft.ended.append(told)
+            if self._publishes:
+                draft.outcomes.append(self._wire.outcome(told, run.incarnation, run.seq, live.trace))
+
+    def _send(self, draft: Draft, live: LiveRun, step: OpenStep, resends: int, at: int) -> None:
+        """Send an attempt once the draft is committed, and note when to ask after it."""
+        run, scheduled = live.run, step.scheduled
+        sent_to = self._process if self._serves(scheduled.queue) else None
+        wait = max(RESEND_AFTER, scheduled.timeout, scheduled.heartbeat or 0) * 2 ** min(resends, 8)
+        resend_at = at + int(wait * MICROS)
+        key = (run.run_id, run.incarnation, scheduled.step_id)
+        draft.attempts[key] = AttemptRow(*key, step.attempt, live.shard, sent_to, resend_at, resends)
+        draft.tasks.append((task(run, step), live.trace, at))
+
+    def _resend(self, draft: Draft, live: LiveRun, row: AttemptRow, at: int) -> None:
+        step = live.run.open_steps.get(row.step_id)
+        if step is None:
+            draft.attempts[row.run_id, row.incarnation, row.step_id] = None
+        elif step.attempt == row.attempt and step.due_at is None:
+            # Else another attempt has taken the row's place, since the sweeper looked.
+            self._send(draft, live, step, row.resends + 1, at)
+
+    def _once(self, draft: Draft, one: Input, command: SignalRun, known: "Known") -> SignalRun:
+        """Tell the core whether a signal's message id was taken before: stored, or in a draft on its way."""
+        pair = (one.run_id, command.message_id)
+        seen = pair in known.seen
+        known.seen.add(pair)
+        return SignalRun(name=command.name, message_id=command.message_id, input=command.input, seen=seen)
+
+    def _keep_for_later(
+        self, draft: Draft, live: LiveRun, one: Input, command: SignalRun, at: int, known: "Known"
+    ) -> None:
+        self._live.drop((one.run_id,))
+        rows = known.inbox.setdefault(one.run_id, [])
+        if any(row.message_id == command.message_id for row in rows):
+            return
+        data = self._codec.encode_event(
+            e.SignalReceived(message_id=command.message_id, name=command.name, input=command.input)
+        )
+        row = InboxRow(one.run_id, command.message_id, live.shard, command.name, data, at)
+        rows.append(row)
+        draft.batch(one.shard).inbox_put.append(row)
+
+    def _empty_inbox(self, draft: Draft, live: LiveRun, rows: list[InboxRow], at: int, known: "Known") -> None:
+        for row in rows:
+            event = self._codec.decode_event("SignalReceived", row.data)
+            if isinstance(event, e.SignalReceived):
+                known.seen.add((row.run_id, row.message_id))
+                command = SignalRun(name=event.name, message_id=event.message_id, input=event.input)
+                try:
+                    self._advance(draft, live, command, at, known)
+                except DeadLetter:
+                    log.info("signal %s of run %s came before a run that ended at once", row.message_id, row.run_id)
+            draft.batch(live.shard).inbox_taken.append((row.run_id, row.message_id))
+
+    def _give_up(self, draft: Draft, live: LiveRun, row: InboxRow) -> None:
+        """Put a signal aside whose run never came; one that came meanwhile has it already."""
+        if live.run.exists:
+            return
+        self._live.drop((row.run_id,))
+        event = self._codec.decode_event("SignalReceived", row.data)
+        assert isinstance(event, e.SignalReceived)  # noqa: S101 - by its name
+        command = SignalRun(name=event.name, message_id=event.message_id, input=event.input)
+        text = f"run {row.run_id} was not started within a day of its signal {row.name!r}"
+        draft.dead.append(self._wire.dead(self._wire.command(row.run_id, command, row.at), "start_missing", text))
+        draft.batch(row.shard).inbox_taken.append((row.run_id, row.message_id))
+
+    def _refuse(self, draft: Draft, one: Input, dead: DeadLetter) -> None:
+        draft.refused.append((one, dead))
+        live = self._live.get(one.run_id)
+        if live is not None and not live.run.exists:
+            self._live.drop((one.run_id,))
+        if one.origin is not None:
+            draft.dead.append(self._wire.dead(one.origin, dead.reason, str(dead)))
+
+
+class Stuck:
+    """The code of a run that cannot be rebuilt: every event finds it stuck, with the reason."""
+
+    def __init__(self, stuck: ProgramStuck) -> None:
+        self._stuck = stuck
+
+    def apply(self, event: e.Event, at: int) -> Sequence[Request]:
+        raise self._stuck
+
+    def evict(self) -> None:
+        """Nothing to drop."""
+
+    def take_blobs(self) -> dict[str, bytes]:
+        return {}
+
+
+class NotLoaded(Exception):
+    """A resume needs the run's whole history at hand; load it and try again."""
+
+
+class Known:
+    """What the store said about the runs of a slice before it was handled."""
+
+    def __init__(self, default_version: Callable[[str], str]) -> None:
+        self.stored: dict[str, StoredRun] = {}
+        self.histories: dict[str, list[e.Recorded]] = {}
+        self.asked: set[str] = set()
+        self.unreadable: dict[str, str] = {}
+        self.seen: set[tuple[str, str]] = set()
+        self.inbox: dict[str, list[InboxRow]] = {}
+        self._default_version = default_version
+
+    def versioned(self, command: StartRun) -> StartRun:
+        """Let a new run begin with the version of today."""
+        return StartRun(
+            workflow=command.workflow,
+            version=self._default_version(command.workflow),
+            input=command.input,
+            attributes=command.attributes,
+        )
+
+
+def retry_timer(step_id: str, attempt: int) -> str:
+    """Name the timer of the wait before an attempt."""
+    return f"{RETRY}{attempt}:{step_id}"
+
+
+def park(run: Run, command: Command | None, error: Exception) -> tuple[Run, list[e.Event]]:
+    """Park a run for an error of ours; the input that met it is recorded first, if it can be."""
+    happened: list[e.Event] = []
+    if isinstance(command, (StartRun, CompleteStep, SignalRun, CancelRun, FailStep, ResumeRun)):
+        run, happened = advance(run, None, command, 0)
+    detail = f"an error of the engine, not of the workflow: {error!r}. Report it, then: holdfast resume {run.run_id}"
+    run, parked = advance(run, None, ParkRun(reason="engine_error", detail=detail), 0)
+    return run, [*happened, *parked]

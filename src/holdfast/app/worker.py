@@ -1,0 +1,353 @@
+"""The worker: executes steps, keeps nothing.
+
+Laws of this file:
+- A step is executed at least once; its result is published before its task is marked as done.
+- What is finished is not executed again while the keys remember it; without keys it may be, and only time is lost.
+- Whatever a step raises is the step's failure, told to the orchestrator, who alone decides on further attempts.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from holdfast.app.blobs import BlobShelf
+from holdfast.app.oversize import put_aside
+from holdfast.app.patience import tries
+from holdfast.app.records import Topics, Wire
+from holdfast.core.commands import ExecuteStep, StepResult
+from holdfast.core.payload import claim_check
+from holdfast.core.replay import ProgramStuck
+from holdfast.core.retry import Failure
+from holdfast.ports.clock import Clock
+from holdfast.ports.codec import Codec, Unreadable
+from holdfast.ports.keys import Held, Keys, Known
+from holdfast.ports.log import Log, Outgoing, Record, Tasks, TooLarge, TopicMissing, Unreachable
+from holdfast.ports.store import Store, Unavailable
+from holdfast.sdk.definitions import steps
+from holdfast.sdk.program import failure_of
+from holdfast.sdk.values import UnfitValue
+
+log = logging.getLogger(__name__)
+
+CONCURRENCY = 256
+POLL_WAIT = 0.5
+RESULT_KEPT = 3600.0
+CLAIM = 10.0
+CLAIM_AGAIN = 3.0
+HELD_PAUSE = 0.2
+
+
+class Execution:
+    """Executes one attempt of a step."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._blobs = BlobShelf(store)
+
+    async def run(self, task: ExecuteStep) -> StepResult:
+        """Run the author's function and tell what came of it; never raises for the author's errors."""
+        definition = steps.get(task.name)
+        if definition is None:
+            names = ", ".join(steps.names()) or "none"
+            return failed(task, Failure("UnknownStep", f"no step {task.name!r} on this worker (it has: {names})"))
+        try:
+            if task.input.blob is not None:
+                await self._fetch(task)
+            args, kwargs = definition.shape.decode_arguments(self._blobs.read(task.input))
+            if "key" in definition.shape.given:
+                kwargs["key"] = task.key
+            value = await within(task, definition.run(args, kwargs))
+            data = definition.shape.encode_result(value)
+        except (UnfitValue, ProgramStuck) as error:
+            return failed(task, failure_of(error, task.step_id, retryable=False))
+        except asyncio.CancelledError:
+            raise
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever an author's step raises is its failure
+            return failed(task, failure_of(error, task.step_id))
+        blobs: dict[str, bytes] = {}
+        result = claim_check(data, blobs)
+        if blobs:
+            await self._keep(blobs)
+        return StepResult(
+            run_id=task.run_id, incarnation=task.incarnation, step_id=task.step_id, attempt=task.attempt, result=result
+        )
+
+    async def _fetch(self, task: ExecuteStep) -> None:
+        async for _ in tries():
+            try:
+                await self._blobs.fetch([task])
+            except Unavailable as away:
+                log.warning("fetching a large input waits: %s", away)
+            else:
+                return
+
+    async def _keep(self, blobs: dict[str, bytes]) -> None:
+        async for _ in tries():
+            try:
+                await self._store.put_blobs(blobs)
+            except Unavailable as away:
+                log.warning("keeping a large result waits: %s", away)
+            else:
+                return
+
+
+async def within(task: ExecuteStep, work: Coroutine[Any, Any, Any]) -> Any:
+    """Give an attempt its time and no more; the author's own TimeoutError passes as it is."""
+    limit = asyncio.timeout(task.timeout)
+    try:
+        async with limit:
+            return await work
+    except TimeoutError:
+        if limit.expired():
+            raise TimeoutError(f"attempt {task.attempt} took longer than {task.timeout:g} s") from None
+        raise
+
+
+def failed(task: ExecuteStep, failure: Failure) -> StepResult:
+    return StepResult(
+        run_id=task.run_id,
+        incarnation=task.incarnation,
+        step_id=task.step_id,
+        attempt=task.attempt,
+        error=msgspec.structs.replace(failure, step=task.step_id),
+    )
+
+
+class LocalWorker:
+    """Executes tasks that this very process's orchestrator hands over, after their commit."""
+
+    def __init__(
+        self, execution: Execution, sink: Callable[[StepResult], None], *, concurrency: int = CONCURRENCY
+    ) -> None:
+        self._execution = execution
+        self._sink = sink
+        self._free = concurrency
+        self._waiting: deque[ExecuteStep] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._held: set[tuple[str, int, str, int]] = set()
+
+    def submit(self, task: ExecuteStep) -> None:
+        """Take a task; it waits its turn when too many are running. One that is here already is not taken twice."""
+        attempt = (task.run_id, task.incarnation, task.step_id, task.attempt)
+        if attempt in self._held:
+            return
+        self._held.add(attempt)
+        if self._free <= 0:
+            self._waiting.append(task)
+            return
+        self._free -= 1
+        running = asyncio.get_running_loop().create_task(self._work(task))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+
+    async def _work(self, task: ExecuteStep) -> None:
+        try:
+            await self._execute(task)
+            while self._waiting:
+                await self._execute(self._waiting.popleft())
+        finally:
+            self._free += 1
+
+    async def _execute(self, task: ExecuteStep) -> None:
+        try:
+            self._sink(await self._execution.run(task))
+        finally:
+            self._held.discard((task.run_id, task.incarnation, task.step_id, task.attempt))
+
+    async def drain(self, deadline: float) -> None:
+        """Finish what runs, up to `deadline` seconds; what does not start is sent again by the shard's next owner."""
+        self._waiting.clear()
+        if self._running:
+            await asyncio.wait(self._running, timeout=deadline)
+
+
+class Worker:
+    """Takes tasks from queues of the log, executes them out of order, publishes results."""
+
+    def __init__(  # noqa: PLR0913 - the ports meet here
+        self,
+        *,
+        store: Store,
+        log_: Log,
+        keys: Keys,
+        clock: Clock,
+        codec: Codec,
+        namespace: str,
+        shards: int,
+        queues: Sequence[str],
+        process: str,
+        instance: str | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._log = log_
+        self._keys = keys
+        self._clock = clock
+        self._codec = codec
+        self._topics = Topics(namespace)
+        self._wire = Wire(self._topics, codec, shards)
+        self._queues = list(queues)
+        self._process = process
+        self._instance = instance
+        self._concurrency = concurrency
+        self._store = store
+        self._execution = Execution(store)
+        self._running: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+        self._results: asyncio.Queue[tuple[Outgoing, Record, bytes | None, str]] = asyncio.Queue()
+        self._claims: set[str] = set()
+        self._stopping = False
+        self._tasks: Tasks | None = None
+
+    async def serve(self) -> None:
+        """Serve until cancelled."""
+        tasks = await self._join()
+        self.ready.set()
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._take(tasks))
+            loops.create_task(self._publish(tasks))
+            loops.create_task(self._keep_claims())
+
+    async def drain(self, deadline: float) -> None:
+        """Stop taking, finish what runs up to `deadline` seconds, publish and commit it."""
+        self._stopping = True
+        if self._running:
+            await asyncio.wait(self._running, timeout=deadline)
+        try:
+            await self._results.join()
+        finally:  # also when the time for it is over: who does not leave the group keeps the partitions
+            if self._tasks is not None:
+                await self._tasks.close()
+
+    async def _join(self) -> Tasks:
+        topics = [self._topics.tasks(queue) for queue in self._queues]
+        async for number in tries():
+            try:
+                self._tasks = await self._log.tasks(topics, f"{self._topics.namespace}.worker", instance=self._instance)
+            except (Unreachable, TopicMissing) as away:
+                if number in {0, 5} or number % 20 == 0:
+                    log.warning("joining waits: %s", away)
+            else:
+                return self._tasks
+        raise AssertionError("tries() has no end")
+
+    async def _take(self, tasks: Tasks) -> None:
+        while not self._stopping:
+            free = self._concurrency - len(self._running)
+            if free <= 0:
+                # Back-pressure: stop fetching and stay a member of the group until a step has finished.
+                tasks.pause()
+                self._freed.clear()
+                await self._freed.wait()
+                tasks.resume()
+                continue
+            try:
+                records = await tasks.poll(POLL_WAIT, free)
+            except Unreachable as away:
+                log.warning("taking tasks waits: %s", away)
+                await self._clock.sleep(1.0)
+                continue
+            if records and not self._stopping:
+                await self._begin(records)
+
+    async def _begin(self, records: Sequence[Record]) -> None:
+        readable: list[tuple[Record, ExecuteStep]] = []
+        for record in records:
+            try:
+                readable.append((record, self._codec.decode_task(record.value)))
+            except Unreadable as error:
+                self._results.put_nowait((self._wire.dead(record, error.reason, str(error)), record, None, ""))
+        names = [key_of(task) for _, task in readable]
+        claims = await self._keys.claim(names, self._process, CLAIM) if names else []
+        for (record, task), claim in zip(readable, claims, strict=True):
+            if isinstance(claim, Known):
+                self._say(record, self._codec.decode_result(claim.result), None)
+            else:
+                running = asyncio.get_running_loop().create_task(self._work(record, task, held=isinstance(claim, Held)))
+                self._running.add(running)
+                running.add_done_callback(self._done)
+
+    def _done(self, running: asyncio.Task[None]) -> None:
+        self._running.discard(running)
+        self._freed.set()
+
+    async def _work(self, record: Record, task: ExecuteStep, *, held: bool) -> None:
+        if held:
+            known = await self._wait_for_other(task)
+            if known is not None:
+                self._say(record, known, None)
+                return
+        key = key_of(task)
+        self._claims.add(key)
+        try:
+            result = await self._execution.run(task)
+        finally:
+            self._claims.discard(key)
+        self._say(record, result, key)
+
+    async def _keep_claims(self) -> None:
+        """Claim again what runs here: claims of a process that died expire within `CLAIM`, whatever the timeouts."""
+        while True:
+            await self._clock.sleep(CLAIM_AGAIN)
+            await self._keys.claim(list(self._claims), self._process, CLAIM)
+
+    async def _wait_for_other(self, task: ExecuteStep) -> StepResult | None:
+        """Somebody else has the same attempt: wait for its result as long as it may take, then do it ourselves."""
+        until = self._clock.monotonic() + task.timeout
+        while self._clock.monotonic() < until:
+            await self._clock.sleep(HELD_PAUSE)
+            match (await self._keys.claim([key_of(task)], self._process, CLAIM))[0]:
+                case Known(result=result):
+                    return self._codec.decode_result(result)
+                case Held():
+                    continue
+                case _:
+                    return None
+        return None
+
+    def _say(self, record: Record, result: StepResult, key: str | None) -> None:
+        outgoing = self._wire.result(result, self._clock.now())
+        self._results.put_nowait((outgoing, record, outgoing.value if key else None, key or ""))
+
+    async def _publish(self, tasks: Tasks) -> None:
+        while True:
+            batch = [await self._results.get()]
+            while not self._results.empty():
+                batch.append(self._results.get_nowait())
+            known = {key: value for _, _, value, key in batch if value is not None}
+            if known:
+                await self._keys.remember(known, RESULT_KEPT)
+            await self._publish_all([outgoing for outgoing, _, _, _ in batch])
+            for _, record, _, _ in batch:
+                await tasks.done(record)
+                self._results.task_done()
+
+    async def _publish_all(self, records: list[Outgoing]) -> None:
+        async for number in tries():
+            try:
+                await self._log.publish(records)
+            except (Unreachable, TopicMissing) as away:
+                if number in {0, 5} or number % 20 == 0:
+                    log.warning("publishing results waits: %s", away)
+            except TooLarge as large:
+                records = list(records)
+                records[large.index] = await self._shortened(records[large.index], str(large))
+            else:
+                return
+
+    async def _shortened(self, record: Outgoing, text: str) -> Outgoing:
+        if record.topic == self._topics.dlq:
+            return await put_aside(record, text, self._topics, self._store)
+        result = self._codec.decode_result(record.value)
+        failure = Failure("TooLarge", text, step=result.step_id, retryable=False)
+        short = msgspec.structs.replace(result, result=None, error=failure)
+        return self._wire.result(short, self._clock.now())
+
+
+def key_of(task: ExecuteStep) -> str:
+    """Name an attempt for the keys."""
+    return f"{task.run_id}/{task.incarnation}/{task.step_id}/{task.attempt}"

@@ -1,0 +1,103 @@
+"""What a terminal shows of runs: tables and colours, also in motion."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from holdfast.app.records import rfc3339
+from holdfast.cli.looking import moment
+from holdfast.core.run import ENDED
+from holdfast.ports.codec import Codec
+from holdfast.ports.store import StoredRun
+from holdfast.views import state_of, why
+
+PIPED_WIDTH = 160
+RECENT = 12
+_COLOURS = {
+    "RUNNING": "cyan",
+    "SUSPENDED": "blue",
+    "PARKED": "bold yellow",
+    "COMPLETED": "green",
+    "FAILED": "bold red",
+    "CANCELLED": "magenta",
+    "TERMINATED": "bold magenta",
+    "SCHEDULED": "cyan",
+    "RETRYING": "yellow",
+    "ABANDONED": "dim",
+}
+
+
+def console() -> Console:
+    """Give the console of stdout; a pipe is wide."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+
+def coloured(state: object) -> Text:
+    """Write a status or a step's state."""
+    return Text(str(state), style=_COLOURS.get(str(state), ""))
+
+
+def picture_of_run(stored: StoredRun, view: Mapping[str, Any], codec: Codec) -> RenderableType:
+    """Draw a run: its head, why it waits or how it ended, its steps."""
+    head = Text.assemble(
+        (str(view["run_id"]), "bold"), "  ", coloured(view["status"]), f"  {view['workflow']} v{view['version']}"
+    )
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("started", moment(view["started_at"]))
+    if view["ended_at"]:
+        facts.add_row("ended", moment(view["ended_at"]))
+    if view["attributes"]:
+        facts.add_row("attributes", Text(", ".join(f"{name}={value}" for name, value in view["attributes"].items())))
+    for name, said in _says(stored, view, codec):
+        facts.add_row(name, Text(said, overflow="fold"))
+    return Group(head, facts, steps_table(view["steps"]))
+
+
+def _says(stored: StoredRun, view: Mapping[str, Any], codec: Codec) -> list[tuple[str, str]]:
+    if view["status"] == "COMPLETED":
+        from holdfast.cli.looking import json_line
+
+        return [("result", json_line(view["result"]).decode())]
+    if view["status"] in ENDED:
+        return [("why", why(stored, codec))]
+    if view["parked"]:
+        return [("parked", view["parked"]), ("then", f"holdfast resume {view['run_id']}")]
+    timers = state_of(stored, codec).timers.items()
+    return [("waits", f"{timer} until {moment(rfc3339(due_at))}") for timer, due_at in timers]
+
+
+def steps_table(steps: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Draw the steps of a run in the order they were asked for."""
+    if not steps:
+        return Text("no steps yet", style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("step", "state", "attempts", "error"):
+        table.add_column(column, justify="right" if column == "attempts" else "left", overflow="fold")
+    for step in steps:
+        error = step["error"]
+        said = "" if error is None else f"{error['type']}: {error['message']}"
+        table.add_row(Text(step["id"]), coloured(step["state"]), str(step["attempts"]), Text(said))
+    return table
+
+
+def picture_of_all(runs: Mapping[str, Mapping[str, Any]], recent: Sequence[str]) -> RenderableType:
+    """Draw how many runs there are of each status, and those that changed last."""
+    counts: dict[str, int] = {}
+    for run in runs.values():
+        counts[run["status"]] = counts.get(run["status"], 0) + 1
+    head = Text("  ").join(
+        Text.assemble(coloured(status), f" {counts[status]}") for status in _COLOURS if status in counts
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("run", "status", "workflow", "started", ""):
+        table.add_column(column, no_wrap=True)
+    for run_id in recent[-RECENT:]:
+        run = runs[run_id]
+        table.add_row(
+            Text(run_id), coloured(run["status"]), Text(run["workflow"]), moment(run["started_at"]), run["parked"] or ""
+        )
+    return Group(head if counts else Text("no runs yet", style="dim"), table)

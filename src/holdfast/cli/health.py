@@ -1,0 +1,122 @@
+"""What `holdfast doctor` looks at.
+
+Laws of this file:
+- Each part is looked at though another is out of reach; nothing is created or changed.
+- Every finding that is not good says what to do.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from holdfast.profiles import Profile
+    from holdfast.settings import Settings
+
+SKEW_LIMIT = 1.0
+PATIENCE = 5.0
+MICROS = 1_000_000
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's."""
+
+    verdict: Literal["ok", "warn", "bad"]
+    part: str
+    text: str
+
+
+async def examine(settings: "Settings") -> list[Finding]:
+    """Look at every part of the installation."""
+    from holdfast.profiles import assemble
+    from holdfast.settings import masked
+
+    _ = settings.profile
+    profile = assemble(settings)
+    findings = [Finding("ok", "settings", f"{settings.profile} profile, namespace {settings.namespace}")]
+    async with _opened(profile.store.open(), profile.store.close) as why:
+        shards = None if why is None else settings.shards
+        if why is None:
+            shards = await _look_at_store(profile, masked("store", settings.store), findings)
+        else:
+            findings.append(Finding("bad", "store", f"{masked('store', settings.store)}: {why}"))
+        if profile.embedded and why is not None:
+            return findings
+        async with _opened(profile.log.open(), profile.log.close) as away:
+            if away is None:
+                await _look_at_topics(profile, settings, shards, findings)
+            else:
+                findings.append(Finding("bad", "log", f"{masked('log', settings.log)}: {away}"))
+    if profile.embedded and settings.keys != "memory":
+        text = f"HOLDFAST_KEYS ({settings.origin('keys')}) is not used: on one file, keys are in memory; leave it out"
+        findings.append(Finding("warn", "keys", text))
+    else:
+        await _look_at_keys(profile, masked("keys", settings.keys), findings)
+    return findings
+
+
+async def _look_at_store(profile: "Profile", where: str, findings: list[Finding]) -> int:
+    meta = await profile.store.meta()
+    findings.append(Finding("ok", "store", f"{where}: schema {meta['schema']}, {meta['shards']} shards"))
+    before = time.time()
+    stored = await profile.store.now() / MICROS
+    skew = stored - (before + time.time()) / 2
+    if abs(skew) > SKEW_LIMIT:
+        text = f"this machine is {abs(skew):.1f} s {'behind' if skew > 0 else 'ahead of'} the store: synchronise (NTP)"
+        findings.append(Finding("warn", "clock", text))
+    else:
+        findings.append(Finding("ok", "clock", f"{abs(skew) * 1000:.0f} ms from the store's"))
+    return int(meta["shards"])
+
+
+async def _look_at_topics(
+    profile: "Profile", settings: "Settings", shards: int | None, findings: list[Finding]
+) -> None:
+    from holdfast.profiles.profile import topics_of
+
+    findings.append(Finding("ok", "log", f"{settings.log} answers"))
+    topics = topics_of(settings, settings.shards if shards is None else shards)
+    missing = await profile.log.missing(topics)
+    if missing:
+        text = f"{', '.join(missing)} missing: holdfast install (records of a producer wait until then)"
+        findings.append(Finding("bad", "topics", text))
+        return
+    try:
+        await profile.log.install(topics)  # none is missing, so nothing is created: it compares the partitions
+    except ValueError as error:
+        findings.append(Finding("bad", "topics", f"{error}; a namespace of its own needs HOLDFAST_NAMESPACE"))
+    else:
+        findings.append(Finding("ok", "topics", f"{len(topics)} topics, partitions as installed"))
+
+
+async def _look_at_keys(profile: "Profile", where: str, findings: list[Finding]) -> None:
+    async with _opened(profile.keys.open(), profile.keys.close) as why:
+        if why is None and await profile.keys.ping():
+            findings.append(Finding("ok", "keys", f"{where} answers"))
+        else:
+            text = f"{where} does not answer: all goes on without, slower; start Redis or correct HOLDFAST_KEYS"
+            findings.append(Finding("warn", "keys", text))
+
+
+@asynccontextmanager
+async def _opened(opening: Awaitable[None], close: Callable[[], Awaitable[None]]) -> AsyncIterator[str | None]:
+    """Open a part for as long as the block runs; gives why it cannot be, if so."""
+    from holdfast.ports.log import TopicMissing, Unreachable
+    from holdfast.ports.store import NewerSchema, NotInstalled, Unavailable
+
+    why: str | None = None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await opening
+    except (NotInstalled, NewerSchema, TopicMissing) as error:
+        why = str(error)
+    except (Unavailable, Unreachable) as error:
+        why = f"{' '.join(str(error).split())}; is it running, and is this its address?"
+    except TimeoutError:
+        why = f"no answer in {PATIENCE:.0f} s: is it running, and is this its address?"
+    try:
+        yield why
+    finally:
+        await close()

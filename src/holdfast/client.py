@@ -1,0 +1,301 @@
+"""The client: start runs, tell them things, wait for their results."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast, overload
+
+from holdfast.app.client import Door
+from holdfast.app.orchestrator import Lost, Orchestrator
+from holdfast.core.commands import (
+    Addressed,
+    CancelRun,
+    Command,
+    ResumeRun,
+    RunOutcome,
+    SignalRun,
+    StartRun,
+    TerminateRun,
+)
+from holdfast.core.events import RunStarted
+from holdfast.core.identity import run_id as checked
+from holdfast.core.payload import claim_check, same
+from holdfast.core.retry import Failure
+from holdfast.core.run import DeadLetter
+from holdfast.ports.store import RunRow
+from holdfast.profiles import open_profile
+from holdfast.profiles.engine import Engine
+from holdfast.profiles.profile import Profile
+from holdfast.sdk.definitions import Workflow, versions
+from holdfast.sdk.values import encode
+from holdfast.settings import Settings, load
+
+R = TypeVar("R")
+
+
+class RunEnded(Exception):
+    """The run ended otherwise than completed."""
+
+    def __init__(self, run_id: str, text: str, outcome: RunOutcome) -> None:
+        super().__init__(f"run {run_id} {text}")
+        self.run_id = run_id
+        self.outcome = outcome
+
+
+class RunFailed(RunEnded):
+    """The workflow raised; `error` says what."""
+
+    @property
+    def error(self) -> Failure | None:
+        return self.outcome.error
+
+
+class RunCancelled(RunEnded):
+    """The workflow ended by a cancellation."""
+
+
+class RunTerminated(RunEnded):
+    """A person ended the run."""
+
+
+class RunExists(Exception):
+    """A run of this id exists with another workflow or input; it is unchanged. Choose another id."""
+
+
+class RunHandle(Generic[R]):
+    """A run, from outside."""
+
+    def __init__(
+        self,
+        client: "Client",
+        run_id: str,
+        workflow: Workflow[..., R] | None = None,
+        told: asyncio.Future[RunOutcome] | None = None,
+    ) -> None:
+        self._told = told
+        self.run_id = run_id
+        self._client = client
+        self.workflow = workflow
+
+    async def result(self) -> R:
+        """Wait for the result; while the run is parked, go on waiting.
+
+        Raises:
+            RunFailed, RunCancelled, RunTerminated: it ended otherwise.
+        """
+        outcome = await self._client.outcome(self.run_id, told=self._told)
+        assert isinstance(outcome, RunOutcome)  # noqa: S101 - a row comes only with stop_when_parked
+        match outcome.status:
+            case "COMPLETED":
+                return cast("R", await self._client.value_of(outcome, self.workflow))
+            case "FAILED":
+                error = outcome.error
+                text = "failed" if error is None else f"failed: {error.type}: {error.message}"
+                raise RunFailed(self.run_id, text, outcome)
+            case "CANCELLED":
+                raise RunCancelled(self.run_id, "was cancelled", outcome)
+            case _:
+                raise RunTerminated(self.run_id, "was terminated", outcome)
+
+    async def outcome(self, *, stop_when_parked: bool = False) -> RunOutcome | RunRow:
+        """Wait for the outcome, or with `stop_when_parked` for the run's row once it is parked."""
+        return await self._client.outcome(self.run_id, stop_when_parked=stop_when_parked)
+
+
+class Client:
+    """A connection to an installation: `async with Client() as client: …`.
+
+    With `engine`, commands are handed to that engine in memory and results come from it, without the log.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, engine: Engine | None = None) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._stack = contextlib.AsyncExitStack()
+        self._door: Door | None = None
+        self._profile: Profile | None = None
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings or load()
+        profile = await self._stack.enter_async_context(open_profile(settings, create=True))
+        self._profile = profile
+        self._door = Door(
+            store=profile.store,
+            log_=profile.log,
+            clock=profile.clock,
+            codec=profile.codec,
+            namespace=profile.namespace,
+            shards=profile.shards,
+            publishes=not profile.embedded,
+        )
+        self._stack.push_async_callback(self._door.close)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def door(self) -> Door:
+        if self._door is None:
+            raise RuntimeError("a client is opened by: async with Client() as client")
+        return self._door
+
+    @property
+    def profile(self) -> Profile:
+        if self._profile is None:
+            raise RuntimeError("a client is opened by: async with Client() as client")
+        return self._profile
+
+    @overload
+    async def start(
+        self,
+        workflow: Workflow[..., R],
+        *args: Any,
+        id: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> RunHandle[R]: ...
+    @overload
+    async def start(
+        self,
+        workflow: str,
+        *args: Any,
+        id: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> RunHandle[Any]: ...
+    async def start(
+        self,
+        workflow: Workflow[..., Any] | str,
+        *args: Any,
+        id: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> RunHandle[Any]:
+        """Start a run, unless it exists with the same input.
+
+        Raises:
+            RunExists: the id belongs to a run with another workflow or input.
+            UnfitValue: an argument cannot be encoded.
+        """
+        if isinstance(workflow, str):
+            known = versions.get(workflow)
+            definition = None if known is None else known.by_version[known.latest]
+            if definition is None:
+                data = b"null" if not args else encode(args[0] if len(args) == 1 else list(args), "the input")
+                return await self.start_raw(workflow, data, id=id, attributes=attributes)
+        else:
+            definition = workflow
+        data = definition.shape.encode_arguments(args, kwargs)
+        handle = await self.start_raw(definition.name, data, id=id, attributes=attributes)
+        handle.workflow = definition
+        return handle
+
+    async def start_raw(
+        self,
+        workflow: str,
+        data: bytes,
+        *,
+        id: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> RunHandle[Any]:
+        """Start a run with its input as JSON bytes."""
+        run = checked(id if id is not None else f"{workflow}-{uuid.uuid4().hex}")
+        blobs: dict[str, bytes] = {}
+        payload = claim_check(data, blobs)
+        command = StartRun(workflow=workflow, input=payload, attributes=dict(attributes or {}))
+        if self._engine is not None and self._engine.orchestrator is not None:
+            return await self._start_in_memory(self._engine.orchestrator, run, command, blobs)
+        if id is not None and await self.door.existence.of(run):
+            await self._refuse_other(run, command)
+            return RunHandle(self, run)
+        told = await self.door.expect(run)
+        await self.door.send(run, command, blobs)
+        return RunHandle(self, run, told=told)
+
+    async def _start_in_memory(
+        self, orchestrator: Orchestrator, run: str, command: StartRun, blobs: Mapping[str, bytes]
+    ) -> RunHandle[Any]:
+        told = orchestrator.ended(run)
+        try:
+            is_new = await self._send(run, command, blobs)
+        except DeadLetter as dead:
+            raise RunExists(str(dead)) from dead
+        return RunHandle(self, run, told=told if is_new else None)
+
+    async def _refuse_other(self, run: str, command: StartRun) -> None:
+        """Raise RunExists if the run of this id is about something else."""
+        stored = await self.door.store.history(run)
+        if stored is None:
+            return
+        began = self.door.codec.decode_event(stored.history[0].type, stored.history[0].data)
+        if (
+            not isinstance(began, RunStarted)
+            or began.workflow != command.workflow
+            or not same(began.input, command.input)
+        ):
+            raise RunExists(f"run {run} exists with another workflow or input; choose another id")
+
+    def run(self, run_id: str) -> RunHandle[Any]:
+        """Take hold of a run that was started before."""
+        return RunHandle(self, checked(run_id))
+
+    async def signal(self, run_id: str, name: str, value: Any = None, *, message_id: str | None = None) -> None:
+        """Tell a run something; the same `message_id` counts once."""
+        await self.signal_raw(run_id, name, encode(value, f"signal {name!r}"), message_id=message_id)
+
+    async def signal_raw(self, run_id: str, name: str, data: bytes, *, message_id: str | None = None) -> None:
+        blobs: dict[str, bytes] = {}
+        payload = claim_check(data, blobs)
+        command = SignalRun(name=name, message_id=message_id or uuid.uuid4().hex, input=payload)
+        await self._send(run_id, command, blobs)
+
+    async def cancel(self, run_id: str, reason: str = "") -> None:
+        """Ask a run to stop by itself."""
+        await self._send(run_id, CancelRun(reason=reason))
+
+    async def terminate(self, run_id: str, reason: str) -> None:
+        """End a run without asking its code."""
+        await self._send(run_id, TerminateRun(reason=reason))
+
+    async def resume(self, run_id: str, by: str = "") -> None:
+        """Let a parked run go on."""
+        await self._send(run_id, ResumeRun(by=by))
+
+    async def _send(self, run_id: str, command: Command, blobs: Mapping[str, bytes] | None = None) -> bool:
+        """Send a command; True when it was taken in memory and something followed from it."""
+        if self._engine is not None and self._engine.orchestrator is not None:
+            if blobs:
+                await self.door.store.put_blobs(blobs)
+            with contextlib.suppress(Lost):
+                return await self._engine.orchestrator.submit(Addressed(checked(run_id), command))
+        await self.door.send(run_id, command, blobs)
+        return False
+
+    async def outcome(
+        self, run_id: str, *, stop_when_parked: bool = False, told: asyncio.Future[RunOutcome] | None = None
+    ) -> RunOutcome | RunRow:
+        """Wait for a run's outcome; see RunHandle.outcome."""
+        if told is not None and self._engine is not None:
+            return await told
+        return await self.door.outcome(run_id, stop_when_parked=stop_when_parked, told=told)
+
+    async def value_of(self, outcome: RunOutcome, workflow: Workflow[..., Any] | None) -> Any:
+        """Decode a run's result, typed by the workflow's annotation if that is known here."""
+        if outcome.result is None:
+            return None
+        data = outcome.result.data
+        if outcome.result.blob is not None:
+            data = (await self.door.store.blobs([outcome.result.blob]))[outcome.result.blob]
+        if workflow is None:
+            known = versions.get(outcome.workflow)
+            workflow = None if known is None else known.by_version.get(outcome.version)
+        if workflow is not None:
+            return workflow.shape.decode_result(data)
+        import msgspec
+
+        return msgspec.json.decode(data)

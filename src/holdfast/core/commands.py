@@ -1,0 +1,214 @@
+"""What may be asked of a run: by its users, by workers and timers, and by its own code.
+
+Laws of this file:
+- A command carries its identity from birth; which run it is for stands in its envelope (`Addressed`).
+- Time is an input: what needs a clock has it in `at`, in microseconds since the epoch.
+"""
+
+import msgspec
+
+from holdfast.core.payload import NOTHING, Payload
+from holdfast.core.retry import Failure, RetrySchedule
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of all commands."""
+
+
+class StartRun(Asked, frozen=True, kw_only=True):
+    """Begin a run, unless it exists."""
+
+    workflow: str
+    version: str = ""
+    input: Payload = NOTHING
+    attributes: dict[str, str] = {}
+
+
+class SignalRun(Asked, frozen=True, kw_only=True):
+    """Tell a run something; `seen` when its message id was taken before."""
+
+    name: str
+    message_id: str
+    input: Payload = NOTHING
+    seen: bool = False
+
+
+class CancelRun(Asked, frozen=True, kw_only=True):
+    """Ask a run to stop by itself."""
+
+    reason: str = ""
+
+
+class TerminateRun(Asked, frozen=True, kw_only=True):
+    """End a run without asking its code."""
+
+    reason: str = ""
+
+
+class ResumeRun(Asked, frozen=True, kw_only=True):
+    """Let a parked run go on."""
+
+    by: str = ""
+
+
+class CompleteStep(Asked, frozen=True, kw_only=True):
+    """An attempt succeeded."""
+
+    step_id: str
+    attempt: int
+    result: Payload
+
+
+class FailStep(Asked, frozen=True, kw_only=True):
+    """An attempt failed."""
+
+    step_id: str
+    attempt: int
+    error: Failure
+    at: int = 0
+
+
+class AttemptStep(Asked, frozen=True, kw_only=True):
+    """The wait before a further attempt is over."""
+
+    step_id: str
+    attempt: int
+
+
+class FireTimer(Asked, frozen=True, kw_only=True):
+    """A durable wait is over."""
+
+    timer_id: str
+
+
+class ParkRun(Asked, frozen=True, kw_only=True):
+    """The run cannot go on without a person."""
+
+    reason: str
+    detail: str = ""
+
+
+class ScheduleStep(Asked, frozen=True, kw_only=True):
+    """The code calls a step."""
+
+    step_id: str
+    name: str
+    kind: str
+    input: Payload
+    input_hash: bytes
+    queue: str = "default"
+    retry: RetrySchedule = RetrySchedule()
+    timeout: float = 600.0
+    total_timeout: float | None = None
+    heartbeat: float | None = None
+    guard: str | None = None
+    key: str | None = None
+    at: int = 0
+
+
+class AbandonStep(Asked, frozen=True, kw_only=True):
+    """The code no longer waits for a step."""
+
+    step_id: str
+
+
+class StartTimer(Asked, frozen=True, kw_only=True):
+    """The code waits until `due_at` (microseconds)."""
+
+    timer_id: str
+    due_at: int
+
+
+class CancelTimer(Asked, frozen=True, kw_only=True):
+    """The code no longer waits."""
+
+    timer_id: str
+
+
+class CompleteRun(Asked, frozen=True, kw_only=True):
+    """The workflow returned."""
+
+    result: Payload
+
+
+class FailRun(Asked, frozen=True, kw_only=True):
+    """The workflow raised."""
+
+    error: Failure
+
+
+class ConcludeCancel(Asked, frozen=True, kw_only=True):
+    """The workflow ended by the cancellation it was asked for."""
+
+
+Command = (
+    StartRun
+    | SignalRun
+    | CancelRun
+    | TerminateRun
+    | ResumeRun
+    | CompleteStep
+    | FailStep
+    | AttemptStep
+    | FireTimer
+    | ParkRun
+    | ScheduleStep
+    | AbandonStep
+    | StartTimer
+    | CancelTimer
+    | CompleteRun
+    | FailRun
+    | ConcludeCancel
+)
+Request = ScheduleStep | AbandonStep | StartTimer | CancelTimer | CompleteRun | FailRun | ConcludeCancel
+
+
+class Addressed(msgspec.Struct, frozen=True):
+    """A command and the run it is for; `incarnation` of None means the run's present one."""
+
+    run_id: str
+    command: Command
+    incarnation: int | None = None
+
+
+class ExecuteStep(msgspec.Struct, frozen=True, kw_only=True):
+    """The task that a worker takes from its queue: one attempt of a step."""
+
+    run_id: str
+    incarnation: int
+    step_id: str
+    attempt: int
+    name: str
+    kind: str
+    queue: str
+    input: Payload
+    timeout: float
+    workflow: str = ""
+    heartbeat: float | None = None
+    guard: str | None = None
+    key: str | None = None
+
+
+class StepResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says of an attempt: `result` when it succeeded, else `error`."""
+
+    run_id: str
+    incarnation: int
+    step_id: str
+    attempt: int
+    result: Payload | None = None
+    error: Failure | None = None
+
+
+class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The terminal event of a run, as its consumers want it; times in microseconds."""
+
+    run_id: str
+    workflow: str
+    version: str
+    status: str
+    result: Payload | None = None
+    error: Failure | None = None
+    attributes: dict[str, str] = {}
+    started_at: int = 0
+    ended_at: int = 0

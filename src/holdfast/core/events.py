@@ -1,0 +1,209 @@
+"""The facts of a run, in the order they became true. Their names and fields are public: `schemas/` has one record each.
+
+Laws of this file:
+- An event is never changed once it is released: fields are only added, with a default.
+- Some events come from outside (`INPUTS`: the workflow's code hears of them); all others are the engine's or the
+  code's own, recorded so that a replay can compare.
+"""
+
+import msgspec
+
+from holdfast.core.payload import Payload
+from holdfast.core.retry import Failure, RetrySchedule
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of all events."""
+
+
+class RunStarted(Fact, frozen=True, kw_only=True):
+    """A run exists."""
+
+    workflow: str
+    version: str
+    input: Payload
+    attributes: dict[str, str] = {}
+
+
+class StepScheduled(Fact, frozen=True, kw_only=True):
+    """The code asked for a step; attempt 1 is to be executed. Times in seconds, `deadline` in microseconds."""
+
+    step_id: str
+    name: str
+    kind: str
+    input: Payload
+    input_hash: bytes
+    queue: str
+    retry: RetrySchedule
+    timeout: float
+    deadline: int | None = None
+    heartbeat: float | None = None
+    guard: str | None = None
+    key: str | None = None
+
+
+class StepRetried(Fact, frozen=True, kw_only=True):
+    """Attempt `attempt - 1` failed; `attempt` is due at `due_at` (microseconds)."""
+
+    step_id: str
+    attempt: int
+    due_at: int
+    error: Failure
+
+
+class StepAttempted(Fact, frozen=True, kw_only=True):
+    """The wait before `attempt` is over; it is to be executed."""
+
+    step_id: str
+    attempt: int
+
+
+class StepCompleted(Fact, frozen=True, kw_only=True):
+    """An attempt succeeded and the step is settled."""
+
+    step_id: str
+    attempt: int
+    result: Payload
+
+
+class StepFailed(Fact, frozen=True, kw_only=True):
+    """The last attempt failed and the step is settled."""
+
+    step_id: str
+    attempt: int
+    error: Failure
+
+
+class StepAbandoned(Fact, frozen=True, kw_only=True):
+    """The code no longer waits for the step; a late result writes nothing."""
+
+    step_id: str
+
+
+class TimerStarted(Fact, frozen=True, kw_only=True):
+    """The code waits until `due_at` (microseconds)."""
+
+    timer_id: str
+    due_at: int
+
+
+class TimerFired(Fact, frozen=True, kw_only=True):
+    """A durable wait is over."""
+
+    timer_id: str
+
+
+class TimerCancelled(Fact, frozen=True, kw_only=True):
+    """The code no longer waits."""
+
+    timer_id: str
+
+
+class SignalReceived(Fact, frozen=True, kw_only=True):
+    """A message to the run."""
+
+    message_id: str
+    name: str
+    input: Payload
+
+
+class CancelRequested(Fact, frozen=True, kw_only=True):
+    """Somebody asked the run to stop by itself."""
+
+    reason: str = ""
+
+
+class RunParked(Fact, frozen=True, kw_only=True):
+    """The run stands still, with a reason, until a person decides."""
+
+    reason: str
+    detail: str = ""
+
+
+class RunResumed(Fact, frozen=True, kw_only=True):
+    """A person decided that the run goes on."""
+
+    by: str = ""
+
+
+class RunCompleted(Fact, frozen=True, kw_only=True):
+    """The workflow returned."""
+
+    result: Payload
+
+
+class RunFailed(Fact, frozen=True, kw_only=True):
+    """The workflow raised."""
+
+    error: Failure
+
+
+class RunCancelled(Fact, frozen=True, kw_only=True):
+    """The workflow ended by the cancellation that was requested."""
+
+    reason: str = ""
+
+
+class RunTerminated(Fact, frozen=True, kw_only=True):
+    """A person ended the run without asking its code."""
+
+    reason: str = ""
+
+
+Outcome = RunCompleted | RunFailed | RunCancelled | RunTerminated
+OUTCOMES = (RunCompleted, RunFailed, RunCancelled, RunTerminated)
+
+INPUTS = (RunStarted, StepCompleted, StepFailed, TimerFired, SignalReceived, CancelRequested)
+
+Event = (
+    RunStarted
+    | StepScheduled
+    | StepRetried
+    | StepAttempted
+    | StepCompleted
+    | StepFailed
+    | StepAbandoned
+    | TimerStarted
+    | TimerFired
+    | TimerCancelled
+    | SignalReceived
+    | CancelRequested
+    | RunParked
+    | RunResumed
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
+    | RunTerminated
+)
+
+TYPES: dict[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (
+        RunStarted,
+        StepScheduled,
+        StepRetried,
+        StepAttempted,
+        StepCompleted,
+        StepFailed,
+        StepAbandoned,
+        TimerStarted,
+        TimerFired,
+        TimerCancelled,
+        SignalReceived,
+        CancelRequested,
+        RunParked,
+        RunResumed,
+        RunCompleted,
+        RunFailed,
+        RunCancelled,
+        RunTerminated,
+    )
+}
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event at its place in a history; `at` in microseconds since the epoch."""
+
+    seq: int
+    at: int
+    event: Event

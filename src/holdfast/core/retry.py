@@ -1,0 +1,71 @@
+"""When a failed attempt is tried again.
+
+Law: the schedule is recorded with the step, and its jitter is drawn from the step's identity, so that whoever
+computes the next attempt, now or after a failover, gets the same instant.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import msgspec
+
+MICROS = 1_000_000
+LONGEST_WAIT = 10 * 365 * 86_400.0
+"""Seconds: an author's `maximum` may be infinite, an instant in history is not."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What an attempt or a run ended with; `kinds` are the names of the error's class and its bases."""
+
+    type: str
+    message: str
+    step: str | None = None
+    kinds: tuple[str, ...] = ()
+    retryable: bool = True
+    trace: str = ""
+
+
+class RetrySchedule(msgspec.Struct, frozen=True):
+    """The recorded form of an author's `Retry`: seconds, names of error classes."""
+
+    attempts: int = 8
+    initial: float = 0.1
+    backoff: float = 3.0
+    maximum: float = 60.0
+    jitter: float = 0.1
+    on: tuple[str, ...] = ()
+    never_on: tuple[str, ...] = ()
+
+
+def next_attempt_at(
+    schedule: RetrySchedule, failed: int, error: Failure, *, identity: str, at: int, deadline: int | None
+) -> int | None:
+    """Tell when attempt `failed + 1` is due, in microseconds since the epoch, or None when there is none.
+
+    `schedule.attempts` of 0 means no limit; a `deadline` is the end of the step's total time.
+    """
+    if not error.retryable or (schedule.attempts and failed >= schedule.attempts):
+        return None
+    names = (error.type, *error.kinds)
+    if _any_of(names, schedule.never_on) or (schedule.on and not _any_of(names, schedule.on)):
+        return None
+    wait = min(schedule.maximum, _grown(schedule, failed), LONGEST_WAIT)
+    wait *= 1 + schedule.jitter * _unit(f"{identity}/{failed}")
+    due = at + int(wait * MICROS)
+    return None if deadline is not None and due >= deadline else due
+
+
+def _grown(schedule: RetrySchedule, failed: int) -> float:
+    try:
+        return schedule.initial * schedule.backoff ** (failed - 1)
+    except OverflowError:
+        return schedule.maximum
+
+
+def _any_of(names: Sequence[str], wanted: Sequence[str]) -> bool:
+    return any(name in wanted for name in names)
+
+
+def _unit(identity: str) -> float:
+    """Draw a number in [-1, 1) from an identity."""
+    return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "big") / 2**63 - 1

@@ -1,0 +1,343 @@
+"""A run of a workflow: what may happen to it, and what follows.
+
+Laws of this file:
+- A command about something already settled yields no events. A duplicate is an ordinary outcome.
+- The first success of any attempt settles an open step; a failure counts only for the current attempt.
+- A parked run records what comes in; its code does not run and its timers wait.
+- What can never be handled is a dead letter with its reason, never a silent nothing.
+- The state holds what is open, nothing that grows with history.
+"""
+
+from typing import TypeVar, assert_never
+
+import msgspec
+
+from holdfast.core import events as e
+from holdfast.core.commands import (
+    AbandonStep,
+    AttemptStep,
+    CancelRun,
+    CancelTimer,
+    Command,
+    CompleteRun,
+    CompleteStep,
+    ConcludeCancel,
+    ExecuteStep,
+    FailRun,
+    FailStep,
+    FireTimer,
+    ParkRun,
+    ResumeRun,
+    RunOutcome,
+    ScheduleStep,
+    SignalRun,
+    StartRun,
+    StartTimer,
+    TerminateRun,
+)
+from holdfast.core.payload import NOTHING, Payload, same
+from holdfast.core.retry import MICROS, next_attempt_at
+
+Value = TypeVar("Value")
+
+RUNNING = "RUNNING"
+SUSPENDED = "SUSPENDED"
+PARKED = "PARKED"
+COMPLETED = "COMPLETED"
+FAILED = "FAILED"
+CANCELLED = "CANCELLED"
+TERMINATED = "TERMINATED"
+ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TERMINATED})
+STATUSES = (RUNNING, SUSPENDED, PARKED, COMPLETED, FAILED, CANCELLED, TERMINATED)
+
+
+class DeadLetter(Exception):
+    """A message that can never be handled: the sender's fault. `reason` is one word for machines."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class OpenStep(msgspec.Struct, frozen=True):
+    """A step that is not settled: its request, its current attempt, and when that is due if it waits."""
+
+    scheduled: e.StepScheduled
+    attempt: int = 1
+    due_at: int | None = None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What must be known of a run to decide; `status` is empty until it is started."""
+
+    run_id: str
+    incarnation: int = 0
+    status: str = ""
+    seq: int = 0
+    workflow: str = ""
+    version: str = ""
+    input: Payload = NOTHING
+    attributes: dict[str, str] = {}
+    open_steps: dict[str, OpenStep] = {}
+    timers: dict[str, int] = {}
+    counters: dict[str, int] = {}
+    explicit_ids: frozenset[str] = frozenset()
+    cancelling: bool = False
+    parked: e.RunParked | None = None
+
+    @property
+    def exists(self) -> bool:
+        return bool(self.status)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    def knows(self, step_id: str) -> bool:
+        """Tell whether the step was ever scheduled in this incarnation, open or settled."""
+        name, _, number = step_id.rpartition("#")
+        if number.isdigit() and int(number) <= self.counters.get(name, 0):
+            return True
+        return step_id in self.explicit_ids
+
+
+def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
+    """Tell which events follow from `command`.
+
+    Raises:
+        DeadLetter: the command can never be handled.
+    """
+    match command:
+        case StartRun():
+            return start(run, command)
+        case CompleteStep(step_id=step_id, attempt=attempt, result=result):
+            # The first success of any attempt settles an open step (law 9).
+            if step_id in run.open_steps:
+                return (e.StepCompleted(step_id=step_id, attempt=attempt, result=result),)
+            return late(run, step_id)
+        case ScheduleStep():
+            return (scheduled(command),)
+        case CompleteRun(result=result):
+            return (e.RunCompleted(result=result),)
+        case FailStep():
+            return after_failure(run, command)
+        case AttemptStep(step_id=step_id, attempt=attempt):
+            step = run.open_steps.get(step_id)
+            waits = step is not None and step.attempt == attempt and step.due_at is not None
+            return (e.StepAttempted(step_id=step_id, attempt=attempt),) if waits and run.status == RUNNING else ()
+        case StartTimer(timer_id=timer_id, due_at=due_at):
+            return (e.TimerStarted(timer_id=timer_id, due_at=due_at),)
+        case FireTimer(timer_id=timer_id):
+            waits = timer_id in run.timers and run.status == RUNNING
+            return (e.TimerFired(timer_id=timer_id),) if waits else ()
+        case CancelTimer(timer_id=timer_id):
+            return (e.TimerCancelled(timer_id=timer_id),) if timer_id in run.timers else ()
+        case AbandonStep(step_id=step_id):
+            return (e.StepAbandoned(step_id=step_id),) if step_id in run.open_steps else ()
+        case SignalRun():
+            return signalled(run, command)
+        case CancelRun(reason=reason):
+            return () if missing(run) or run.ended or run.cancelling else (e.CancelRequested(reason=reason),)
+        case TerminateRun(reason=reason):
+            return () if missing(run) or run.ended else (e.RunTerminated(reason=reason),)
+        case ResumeRun(by=by):
+            return () if missing(run) or run.status != PARKED else (e.RunResumed(by=by),)
+        case ParkRun(reason=reason, detail=detail):
+            return (e.RunParked(reason=reason, detail=detail),) if run.status == RUNNING else ()
+        case FailRun(error=error):
+            return (e.RunFailed(error=error),)
+        case ConcludeCancel():
+            return (e.RunCancelled(),)
+        case _:
+            assert_never(command)
+
+
+def start(run: Run, command: StartRun) -> tuple[e.Event, ...]:
+    """Start a run once; the same start again changes nothing."""
+    if not run.exists:
+        return (
+            e.RunStarted(
+                workflow=command.workflow,
+                version=command.version,
+                input=command.input,
+                attributes=command.attributes,
+            ),
+        )
+    if run.workflow == command.workflow and same(run.input, command.input):
+        return ()
+    raise DeadLetter(
+        "run_exists_differs",
+        f"run {run.run_id} exists with another workflow or input; it is unchanged. Choose another run id",
+    )
+
+
+def scheduled(command: ScheduleStep) -> e.StepScheduled:
+    """Record a step with all that its execution needs."""
+    total = command.total_timeout
+    return e.StepScheduled(
+        step_id=command.step_id,
+        name=command.name,
+        kind=command.kind,
+        input=command.input,
+        input_hash=command.input_hash,
+        queue=command.queue,
+        retry=command.retry,
+        timeout=command.timeout,
+        deadline=None if total is None else command.at + int(total * MICROS),
+        heartbeat=command.heartbeat,
+        guard=command.guard,
+        key=command.key,
+    )
+
+
+def after_failure(run: Run, command: FailStep) -> tuple[e.Event, ...]:
+    """Retry by the recorded schedule, or settle the step as failed."""
+    step = run.open_steps.get(command.step_id)
+    if step is None:
+        return late(run, command.step_id)
+    if step.attempt != command.attempt or step.due_at is not None:
+        return ()  # a late failure says nothing about the attempt that runs
+    due_at = next_attempt_at(
+        step.scheduled.retry,
+        step.attempt,
+        command.error,
+        identity=f"{run.run_id}/{run.incarnation}/{command.step_id}",
+        at=command.at,
+        deadline=step.scheduled.deadline,
+    )
+    if due_at is None:
+        return (e.StepFailed(step_id=command.step_id, attempt=command.attempt, error=command.error),)
+    return (e.StepRetried(step_id=command.step_id, attempt=command.attempt + 1, due_at=due_at, error=command.error),)
+
+
+def late(run: Run, step_id: str) -> tuple[e.Event, ...]:
+    """A late result of a settled step writes nothing; a result of a step never scheduled is a dead letter."""
+    if run.ended or run.knows(step_id):
+        return ()
+    raise DeadLetter("step_never_scheduled", f"run {run.run_id} never scheduled a step {step_id}")
+
+
+def signalled(run: Run, command: SignalRun) -> tuple[e.Event, ...]:
+    """Take a signal once, by its message id."""
+    if command.seen:
+        return ()
+    if run.ended:
+        raise DeadLetter("run_ended", f"run {run.run_id} has ended ({run.status}): signal {command.name!r} is late")
+    return (e.SignalReceived(message_id=command.message_id, name=command.name, input=command.input),)
+
+
+def missing(run: Run) -> bool:
+    """Refuse a request about a run that nobody started."""
+    if not run.exists:
+        raise DeadLetter("run_unknown", f"there is no run {run.run_id}")
+    return False
+
+
+_AFTER: dict[type[e.Event], str] = {
+    e.RunCompleted: COMPLETED,
+    e.RunFailed: FAILED,
+    e.RunCancelled: CANCELLED,
+    e.RunTerminated: TERMINATED,
+}
+
+
+def evolve(run: Run, event: e.Event) -> Run:
+    """Fold `event` into `run`. Total; never refuses: it happened."""
+    replace = msgspec.structs.replace
+    seq = run.seq + 1
+    match event:
+        case e.StepScheduled(step_id=step_id, name=name):
+            opened = {**run.open_steps, step_id: OpenStep(event)}
+            if step_id == f"{name}#{run.counters.get(name, 0) + 1}":
+                return replace(
+                    run, seq=seq, open_steps=opened, counters={**run.counters, name: run.counters.get(name, 0) + 1}
+                )
+            return replace(run, seq=seq, open_steps=opened, explicit_ids=run.explicit_ids | {step_id})
+        case e.StepCompleted(step_id=step_id) | e.StepFailed(step_id=step_id) | e.StepAbandoned(step_id=step_id):
+            return replace(run, seq=seq, open_steps=without(run.open_steps, step_id))
+        case e.StepRetried(step_id=step_id, attempt=attempt, due_at=due_at):
+            step = OpenStep(run.open_steps[step_id].scheduled, attempt, due_at)
+            return replace(run, seq=seq, open_steps={**run.open_steps, step_id: step})
+        case e.StepAttempted(step_id=step_id, attempt=attempt):
+            step = OpenStep(run.open_steps[step_id].scheduled, attempt)
+            return replace(run, seq=seq, open_steps={**run.open_steps, step_id: step})
+        case e.RunStarted():
+            return replace(
+                run,
+                seq=seq,
+                status=RUNNING,
+                workflow=event.workflow,
+                version=event.version,
+                input=event.input,
+                attributes=event.attributes,
+            )
+        case e.TimerStarted(timer_id=timer_id, due_at=due_at):
+            return replace(run, seq=seq, timers={**run.timers, timer_id: due_at})
+        case e.TimerFired(timer_id=timer_id) | e.TimerCancelled(timer_id=timer_id):
+            return replace(run, seq=seq, timers=without(run.timers, timer_id))
+        case e.SignalReceived():
+            return replace(run, seq=seq)
+        case e.CancelRequested():
+            return replace(run, seq=seq, cancelling=True)
+        case e.RunParked():
+            return replace(run, seq=seq, status=PARKED, parked=event)
+        case e.RunResumed():
+            return replace(run, seq=seq, status=RUNNING, parked=None)
+        case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated():
+            return replace(run, seq=seq, status=_AFTER[type(event)], open_steps={}, timers={}, parked=None)
+        case _:
+            assert_never(event)
+
+
+def without(mapping: dict[str, Value], key: str) -> dict[str, Value]:
+    """Copy a mapping without `key`."""
+    rest = dict(mapping)
+    rest.pop(key, None)
+    return rest
+
+
+def react(run: Run, event: e.Event) -> ExecuteStep | None:
+    """Tell which task the outside must hear of; `run` is the state after `event`."""
+    match event:
+        case e.StepScheduled(step_id=step_id) | e.StepAttempted(step_id=step_id):
+            step = run.open_steps.get(step_id)
+            return None if step is None else task(run, step)
+        case _:
+            return None
+
+
+def task(run: Run, step: OpenStep) -> ExecuteStep:
+    """Put the current attempt of an open step into words for a worker."""
+    scheduled = step.scheduled
+    return ExecuteStep(
+        run_id=run.run_id,
+        incarnation=run.incarnation,
+        step_id=scheduled.step_id,
+        attempt=step.attempt,
+        name=scheduled.name,
+        kind=scheduled.kind,
+        queue=scheduled.queue,
+        input=scheduled.input,
+        timeout=scheduled.timeout,
+        workflow=run.workflow,
+        heartbeat=scheduled.heartbeat,
+        guard=scheduled.guard,
+        key=scheduled.key,
+    )
+
+
+def outcome(run: Run, event: e.Event, *, started_at: int, ended_at: int) -> RunOutcome | None:
+    """Put the terminal event of a run into words for its consumers; None for other events."""
+    if not isinstance(event, e.OUTCOMES):
+        return None
+    return RunOutcome(
+        run_id=run.run_id,
+        workflow=run.workflow,
+        version=run.version,
+        status=_AFTER[type(event)],
+        result=event.result if isinstance(event, e.RunCompleted) else None,
+        error=event.error if isinstance(event, e.RunFailed) else None,
+        attributes=run.attributes,
+        started_at=started_at,
+        ended_at=ended_at,
+    )

@@ -1,0 +1,263 @@
+"""The store: the truth about shards, runs and their histories.
+
+Laws of this port (its conformance suite holds every adapter to them):
+- Every method is one transaction; `commit` is all of a batch or nothing.
+- One writer per shard: `take` makes an owner by raising the shard's epoch; a batch that names one stale epoch among its
+  shards writes nothing of any shard.
+- A batch's number is remembered in its shards' rows, so that a lost answer can be asked for.
+- History is gapless: a second writer of the same `seq` fails.
+- Times are integer microseconds since the epoch, by the store's own clock where the store decides.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Unavailable(Exception):
+    """The server is out of reach or was cut off in mid-word; try again. What was asked may or may not have happened."""
+
+
+class BadData(Exception):
+    """The store refuses something inside the batch (SQLSTATE classes 22, 23, 54): nothing of it was written."""
+
+
+class NewerSchema(Exception):
+    """The store was installed by a newer version of Holdfast; upgrade this process."""
+
+
+class NotInstalled(Exception):
+    """The store has no schema of this namespace; run `holdfast install`."""
+
+
+class StoredEvent(msgspec.Struct, frozen=True):
+    """One row of history: the event's name and its encoded bytes, published as they are."""
+
+    run_id: str
+    incarnation: int
+    seq: int
+    type: str
+    data: bytes
+    at: int
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """What is known of a run without its history; `parked` is the reason while it is parked."""
+
+    run_id: str
+    incarnation: int
+    shard: int
+    workflow: str
+    version: str
+    status: str
+    attributes: dict[str, str]
+    started_at: int
+    ended_at: int | None = None
+    parked: str | None = None
+
+
+class AttemptRow(msgspec.Struct, frozen=True):
+    """An attempt that was sent and is not settled; `sent_to` is the process it was handed to, None by the log."""
+
+    run_id: str
+    incarnation: int
+    step_id: str
+    attempt: int
+    shard: int
+    sent_to: str | None
+    resend_at: int
+    resends: int = 0
+
+
+class TimerRow(msgspec.Struct, frozen=True):
+    """A durable wait. `timer_id` of a retry's wait is the step id and attempt, see `app`."""
+
+    run_id: str
+    incarnation: int
+    timer_id: str
+    shard: int
+    due_at: int
+
+
+class InboxRow(msgspec.Struct, frozen=True):
+    """A signal taken in before its run exists."""
+
+    run_id: str
+    message_id: str
+    shard: int
+    name: str
+    data: bytes
+    at: int
+
+
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """A stretch of a run's history that still has to be published: seqs `first` to `last`, both included."""
+
+    run_id: str
+    incarnation: int
+    first: int
+    last: int
+
+
+class ShardBatch(msgspec.Struct):
+    """What one commit writes to one shard. Lists are in order; a key cleared and set again in one batch ends as set.
+
+    `number` is the shard's batch counter (+1 each); `published` is the last batch of the shard whose outbox was
+    acknowledged in sequence: the outbox up to it is trimmed. A batch whose `spans` are empty leaves no outbox row.
+    """
+
+    epoch: int
+    number: int
+    published: int
+    events: list[StoredEvent] = []
+    started: list[RunRow] = []
+    changed: list[RunRow] = []
+    attempts_opened: list[AttemptRow] = []
+    attempts_closed: list[tuple[str, int, str]] = []
+    timers_set: list[TimerRow] = []
+    timers_cleared: list[tuple[str, int, str]] = []
+    signals: list[tuple[str, str]] = []
+    inbox_put: list[InboxRow] = []
+    inbox_taken: list[tuple[str, str]] = []
+    spans: list[Span] = []
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """All of the batch is durable."""
+
+
+class Fenced(msgspec.Struct, frozen=True):
+    """Nothing was written: these shards have another owner by now."""
+
+    shards: frozenset[int]
+
+
+class ShardRow(msgspec.Struct, frozen=True):
+    """The state of a shard as its owner finds it."""
+
+    shard: int
+    epoch: int
+    owner: str
+    last_batch: int
+    published: int
+
+
+class OutboxRow(msgspec.Struct, frozen=True):
+    """What a committed batch still has to publish."""
+
+    shard: int
+    number: int
+    spans: tuple[Span, ...]
+
+
+class StoredRun(msgspec.Struct, frozen=True):
+    """A run with its whole history, in order."""
+
+    row: RunRow
+    history: tuple[StoredEvent, ...]
+
+
+class Store(Protocol):
+    """The truth. Every method is one transaction, and raises `Unavailable` while the server is out of reach."""
+
+    async def open(self) -> None:
+        """Connect and check the schema.
+
+        Raises:
+            NotInstalled: no schema of this namespace.
+            NewerSchema: written by a newer version.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections and files; in-flight calls end first."""
+
+    async def install(self, shards: int) -> list[str]:
+        """Create or migrate the schema under an advisory lock, with `shards` shard rows; returns what was done.
+
+        Safe to repeat and to run twice at once. A number of shards that differs from the installed one raises
+        `ValueError` that names both.
+        """
+
+    async def pending_migrations(self) -> list[str]:
+        """Name the migrations that `install` would apply; all of them if nothing is installed."""
+
+    async def meta(self) -> Mapping[str, str]:
+        """Read the installation's facts: `shards`, `schema`, and what `set_meta` wrote."""
+
+    async def set_meta(self, facts: Mapping[str, str]) -> None:
+        """Write facts of the installation (cluster id, topic ids, generation)."""
+
+    async def now(self) -> int:
+        """Read the store's clock: microseconds since the epoch."""
+
+    async def shards(self, shards: Collection[int]) -> Mapping[int, ShardRow]:
+        """Read shard rows."""
+
+    async def take(self, shards: Collection[int], owner: str) -> Mapping[int, ShardRow]:
+        """Make `owner` the only writer of `shards`: epoch + 1 each; earlier epochs can no longer commit."""
+
+    async def commit(self, batch: Mapping[int, ShardBatch]) -> Committed | Fenced:
+        """Write all of `batch` or nothing; one stale epoch among its shards fences the whole.
+
+        Raises:
+            BadData: something in it is refused; nothing was written.
+            Unavailable: the answer was lost; read `shards()[n].last_batch` before deciding.
+        """
+
+    async def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
+        """Read what is still to be published (number > published), in the order (shard, number)."""
+
+    async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
+        """Read runs with the whole history of their present incarnation; unknown ids are left out."""
+
+    async def existing(self, run_ids: Collection[str]) -> frozenset[str]:
+        """Tell which of these runs exist; the cheap question before a start."""
+
+    async def inbox(self, run_ids: Collection[str]) -> Sequence[InboxRow]:
+        """Read signals that came before their run, in the order they came."""
+
+    async def expired_inbox(self, shards: Collection[int], before: int, limit: int) -> Sequence[InboxRow]:
+        """Read signals that came before `before` and whose run never did."""
+
+    async def seen_signals(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Tell which (run id, message id) were taken before."""
+
+    async def due_timers(self, shards: Collection[int], until: int, limit: int) -> Sequence[TimerRow]:
+        """Read timers due up to `until`, in the order (due_at, timer_id)."""
+
+    async def open_attempts(
+        self, shards: Collection[int], until: int, limit: int, *, not_sent_to: str | None = None
+    ) -> Sequence[AttemptRow]:
+        """Read attempts to be sent again up to `until`.
+
+        With `not_sent_to`, also those handed in memory to any other process than that one, whenever they are due.
+        """
+
+    async def runs(
+        self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, after: str | None = None
+    ) -> Sequence[RunRow]:
+        """List runs by run id, from `after` (exclusive) on; SUSPENDED is a running run without an open attempt."""
+
+    async def history(self, run_id: str) -> StoredRun | None:
+        """Read one run whole."""
+
+    async def history_between(
+        self, since: int, until: int, *, outcomes_only: bool, after: Span | None, limit: int
+    ) -> Sequence[StoredEvent]:
+        """Read stored events whose `at` is in [since, until), in the order (run_id, incarnation, seq), for `republish`.
+
+        `after` is a span whose `last` is the last event already read.
+        """
+
+    async def put_blobs(self, blobs: Mapping[str, bytes]) -> None:
+        """Keep large payloads under their names (hash of the content); a name kept before is left as it is."""
+
+    async def blobs(self, names: Collection[str]) -> Mapping[str, bytes]:
+        """Read large payloads; unknown names are left out."""
+
+    async def changed(self, since: int) -> int:
+        """Wait until somebody has committed after the mark `since`, at most 2 s; return the new mark.
+
+        Embedded, from any process: within 50 ms through the same file. Stores that cannot tell return after a pause.
+        """

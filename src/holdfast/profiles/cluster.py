@@ -1,0 +1,28 @@
+"""The cluster profile: Kafka carries, PostgreSQL holds the truth, Redis makes things faster."""
+
+from holdfast.adapters.avro.codec import AvroCodec
+from holdfast.adapters.kafka.log import KafkaLog
+from holdfast.adapters.memory.keys import MemoryKeys
+from holdfast.adapters.postgres.store import PostgresStore
+from holdfast.adapters.redis.keys import RedisKeys
+from holdfast.ports.keys import Keys
+from holdfast.profiles.profile import Profile
+from holdfast.settings import Settings, SettingsError
+
+OF_INSTALL = frozenset({"replication"})
+"""Options that tell how topics are made, not how to connect."""
+
+
+def assemble(settings: Settings) -> Profile:
+    if settings.schema_registry is not None:
+        raise SettingsError("HOLDFAST_SCHEMA_REGISTRY: a registry is not supported yet; leave it unset")
+    options = {name: value for name, value in settings.kafka.items() if name not in OF_INSTALL}
+    keys: Keys = MemoryKeys() if settings.keys == "memory" else RedisKeys(settings.keys, settings.namespace)
+    return Profile(
+        settings=settings,
+        store=PostgresStore(settings.store, settings.namespace),
+        log=KafkaLog(settings.log.removeprefix("kafka://"), options=options),
+        keys=keys,
+        codec=AvroCodec(),
+        embedded=False,
+    )

@@ -1,0 +1,15 @@
+"""The embedded profile: everything in one SQLite file, in one process, plus clients on the same file."""
+
+from holdfast.adapters.avro.codec import AvroCodec
+from holdfast.adapters.memory.keys import MemoryKeys
+from holdfast.adapters.sqlite.log import EmbeddedLog
+from holdfast.adapters.sqlite.store import SqliteStore
+from holdfast.profiles.profile import Profile
+from holdfast.settings import Settings
+
+
+def assemble(settings: Settings) -> Profile:
+    store = SqliteStore(settings.store.removeprefix("sqlite:///"))
+    return Profile(
+        settings=settings, store=store, log=EmbeddedLog(store), keys=MemoryKeys(), codec=AvroCodec(), embedded=True
+    )

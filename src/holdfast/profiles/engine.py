@@ -1,0 +1,130 @@
+"""The services, put together: orchestrator, worker, or both in one process with tasks handed over in memory."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from holdfast.app.orchestrator import Orchestrator
+from holdfast.app.programs import latest_version, programs
+from holdfast.app.worker import Execution, LocalWorker, Worker
+from holdfast.core.commands import StepResult
+from holdfast.profiles.profile import Profile, process_name
+
+DRAIN = 30.0
+SAYING = 5.0
+"""Seconds for committing and publishing, beside those for what runs."""
+
+
+def orchestrator_of(
+    profile: Profile, process: str, *, serves: Callable[[str], bool] | None = None, local: LocalWorker | None = None
+) -> Orchestrator:
+    """Put an orchestrator together; with `local`, tasks of queues that it `serves` are handed over in memory."""
+    return Orchestrator(
+        store=profile.store,
+        log_=profile.log,
+        clock=profile.clock,
+        codec=profile.codec,
+        new_program=programs(profile.namespace),
+        default_version=latest_version,
+        namespace=profile.namespace,
+        shards=profile.shards,
+        process=process,
+        instance=profile.settings.instance,
+        serves=serves or (lambda _: False),
+        dispatch=local.submit if local is not None else (lambda _: None),
+        publishes=not profile.embedded,
+    )
+
+
+class Engine:
+    """Orchestrator and worker of one process. `queues` empty: all that this process is asked for."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        orchestrator: bool = True,
+        worker: bool = True,
+        local: bool = True,
+        queues: Sequence[str] = (),
+        concurrency: int = 256,
+    ) -> None:
+        self.process = process_name()
+        self.orchestrator: Orchestrator | None = None
+        self.worker: Worker | None = None
+        self._local: LocalWorker | None = None
+        self._serving: list[asyncio.Task[None]] = []
+        if orchestrator and worker and local:
+            self._local = LocalWorker(Execution(profile.store), self._put_result, concurrency=concurrency)
+        if orchestrator:
+            wanted = frozenset(queues)
+            self.orchestrator = orchestrator_of(
+                profile,
+                self.process,
+                serves=None if self._local is None else (lambda queue: not wanted or queue in wanted),
+                local=self._local,
+            )
+        if worker and not profile.embedded:
+            self.worker = Worker(
+                store=profile.store,
+                log_=profile.log,
+                keys=profile.keys,
+                clock=profile.clock,
+                codec=profile.codec,
+                namespace=profile.namespace,
+                shards=profile.shards,
+                queues=queues or ("default",),
+                process=self.process,
+                instance=profile.settings.instance,
+                concurrency=concurrency,
+            )
+
+    @property
+    def ready(self) -> bool:
+        return all(part is None or part.ready.is_set() for part in (self.orchestrator, self.worker))
+
+    def _put_result(self, result: StepResult) -> None:
+        if self.orchestrator is not None:
+            self.orchestrator.put_result(result)
+
+    async def start(self) -> None:
+        """Begin to serve, and wait until shards and queues are here."""
+        parts = [part for part in (self.orchestrator, self.worker) if part is not None]
+        self._serving = [asyncio.get_running_loop().create_task(part.serve()) for part in parts]
+        waiting = asyncio.get_running_loop().create_task(ready(parts))
+        done, _ = await asyncio.wait([waiting, *self._serving], return_when=asyncio.FIRST_COMPLETED)
+        if waiting not in done:
+            waiting.cancel()
+            await self.stop(drain=0)
+            for task in done:
+                task.result()
+
+    async def failed(self) -> None:
+        """Wait until a part ends, which it never does by itself, and raise its error."""
+        done, _ = await asyncio.wait(self._serving, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def _drain(self, deadline: float) -> None:
+        if self.worker is not None:
+            await self.worker.drain(deadline)
+        if self._local is not None:
+            await self._local.drain(deadline)
+        if self.orchestrator is not None:
+            await self.orchestrator.drain()
+
+    async def stop(self, *, drain: float = DRAIN) -> None:
+        """Stop taking, finish what runs up to `drain` seconds, commit and publish it, leave the groups."""
+        if drain > 0:
+            # A log that is away takes nothing: what is not said is said by the next owner of the shards.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(drain + SAYING):
+                    await self._drain(drain)
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+
+async def ready(parts: Sequence[Orchestrator | Worker]) -> None:
+    for part in parts:
+        await part.ready.wait()

@@ -1,0 +1,107 @@
+"""A profile: the adapters that one installation runs on."""
+
+import asyncio
+import os
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+
+from holdfast.adapters.kafka import catalogue
+from holdfast.ports.clock import Clock
+from holdfast.ports.codec import Codec
+from holdfast.ports.keys import Keys
+from holdfast.ports.log import Log, Topic
+from holdfast.ports.store import Store, Unavailable
+from holdfast.settings import Settings
+
+SYNC_EVERY = 10.0
+
+
+class StoreClock:
+    """The store's time, as this process knows it: measured against the monotonic clock, never going backwards."""
+
+    def __init__(self) -> None:
+        self._offset = time.time_ns() // 1000 - time.monotonic_ns() // 1000
+        self._last = 0
+
+    def now(self) -> int:
+        now = time.monotonic_ns() // 1000 + self._offset
+        self._last = max(self._last, now)
+        return self._last
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def sync(self, store: Store) -> None:
+        """Ask the store for its time; half of the round trip is taken as the way."""
+        before = time.monotonic_ns() // 1000
+        stored = await store.now()
+        after = time.monotonic_ns() // 1000
+        self._offset = stored - (before + after) // 2
+
+    async def keep(self, store: Store) -> None:
+        """Stay in step with the store."""
+        while True:
+            await asyncio.sleep(SYNC_EVERY)
+            try:
+                await self.sync(store)
+            except Unavailable:
+                continue
+
+
+class Profile:
+    """Store, log, keys, clock and codec of one installation."""
+
+    def __init__(self, *, settings: Settings, store: Store, log: Log, keys: Keys, codec: Codec, embedded: bool) -> None:
+        self.settings = settings
+        self.namespace = settings.namespace
+        self.store = store
+        self.log = log
+        self.keys = keys
+        self.codec = codec
+        self.embedded = embedded
+        self.store_clock = StoreClock()
+        self.clock: Clock = self.store_clock
+        self.shards = settings.shards
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await self.store.open()
+        try:
+            self.shards = int((await self.store.meta())["shards"])
+            await self.log.open()
+        except BaseException:
+            await self.store.close()
+            raise
+        await self.keys.open()
+        await self.store_clock.sync(self.store)
+        self._keeping = asyncio.get_running_loop().create_task(self.store_clock.keep(self.store))
+
+    async def close(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        await self.keys.close()
+        await self.log.close()
+        await self.store.close()
+
+
+def process_name() -> str:
+    """Name this process for ever: no other one, before or after, has the name."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def topics_of(settings: Settings, shards: int, queues: Sequence[str] = ("default",)) -> list[Topic]:
+    """Name the topics of an installation, from the catalogue."""
+    replication = int(settings.kafka.get("replication", "1"))
+    return catalogue.topics(
+        settings.namespace,
+        shards=shards,
+        queues=queues,
+        replication=replication,
+        min_in_sync=max(1, replication - 1),
+    )

@@ -1,0 +1,1 @@
+"""What authors write with: decorators, the registry, the deterministic loop, agents."""

@@ -1,0 +1,450 @@
+"""The deterministic event loop: one for each live run, entered for one event at a time.
+
+Laws of this file:
+- First in, first out. The order of callbacks follows from the order in which futures are resolved and timers fired,
+  and from nothing else: no clock, no address, no hash seed, no garbage collector.
+- Time stands still within a turn; the owner sets it. A wait is a durable timer that the owner stores and fires.
+- Tasks and futures hash by their number, so that a set of them (`wait`, `as_completed`, `TaskGroup`) has one order in
+  every process; a set of anything else is refused. A task that is not done is held here, never by chance.
+- What a loop could do besides (sockets, threads, processes, signals) is refused, naming the author's line.
+- Dropping a run has no effect but the memory it frees: `finally` blocks run; durable calls there raise Evicted.
+- An async generator left before its end is closed where its last reference goes; where no turn runs, with the run.
+"""
+
+import asyncio
+import math
+import sys
+import warnings
+from asyncio import _get_running_loop, _set_running_loop, tasks
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextvars import Context, copy_context
+from types import FrameType
+from typing import Any, Final, Protocol, TypeAlias
+
+from holdfast.sdk.eviction import Evicted, forget_callbacks, forget_frames, unwind, unwind_generator
+from holdfast.sdk.guard import RefusingLoop, refuse
+
+__all__ = ["DurableTimer", "Evicted", "Future", "Handle", "Task", "Timers", "WorkflowLoop"]
+
+Handler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+_MICROS: Final = 1_000_000
+_TASKS: Final = vars(tasks)
+_BY_ADDRESS: Final[Any] = object.__hash__
+_warn_unawaited: Final = warnings._warn_unawaited_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - called by the interpreter
+
+
+class Handle:
+    """A callback that waits for its turn. asyncio's own also keeps a loop, a traceback and a repr."""
+
+    __slots__ = ("args", "callback", "context")
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
+        self.callback: Callable[..., object] | None = callback
+        self.args = args
+        self.context = context
+
+    def cancel(self) -> None:
+        self.callback = None
+        self.args = ()
+
+    def cancelled(self) -> bool:
+        return self.callback is None
+
+
+class DurableTimer(Handle):
+    """A wait of the run. `number` counts the run's timers from 1; `due` is in integer microseconds since the epoch."""
+
+    __slots__ = ("_loop", "_open", "_when", "number")
+
+    def __init__(
+        self,
+        loop: "WorkflowLoop",
+        number: int,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: Context,
+    ) -> None:
+        super().__init__(callback, args, context)
+        self.number = number
+        self._loop = loop
+        self._when = when
+        self._open = when < math.inf
+
+    @property
+    def due(self) -> int:
+        return round(self._when * _MICROS)
+
+    def when(self) -> float:
+        return self._when
+
+    def fire(self) -> None:
+        """Called by the loop's owner when TimerFired is applied; the callback runs in the next turn."""
+        if self._open and self.callback is not None:
+            self._open = False
+            self._loop._ready.append(self)  # noqa: SLF001 - one concept in two classes
+
+    def cancel(self) -> None:
+        super().cancel()
+        if self._open:
+            self._open = False
+            if not self._loop.evicted:
+                self._loop.timers.cancel(self)
+
+
+class Timers(Protocol):
+    """Where the owner of a loop keeps the waits of its run."""
+
+    def start(self, timer: DurableTimer) -> None: ...
+
+    def cancel(self, timer: DurableTimer) -> None:
+        """Called at most once, and never after `timer` fired."""
+
+
+class _NoTimers:
+    """Of a dropped run: so that its loop no longer refers to its owner."""
+
+    def start(self, timer: DurableTimer) -> None:
+        raise Evicted
+
+    def cancel(self, timer: DurableTimer) -> None:
+        """Nothing waits any more."""
+
+
+_NO_TIMERS: Final = _NoTimers()
+
+
+class Future(asyncio.Future[Any]):
+    __slots__ = ("number",)
+
+    number: int
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class Task(asyncio.Task[Any]):
+    __slots__ = ("number",)
+
+    number: int
+
+    def __hash__(self) -> int:
+        try:
+            return self.number
+        except AttributeError:
+            # asyncio's registry of all tasks asks while the task is built, and remembers: were the answer the number,
+            # the first tasks of all runs of the process would collide there.
+            return object.__hash__(self)
+
+
+class WorkflowLoop(RefusingLoop):
+    __slots__ = (
+        "_abandoned",
+        "_handler",
+        "_numbers",
+        "_ready",
+        "_sweep_at",
+        "_tasks",
+        "_timer_numbers",
+        "evicted",
+        "now",
+        "timers",
+        "unhandled",
+    )
+
+    def __init__(self, timers: Timers) -> None:
+        self.timers = timers
+        self.now = 0.0
+        self.evicted = False
+        self.unhandled: list[dict[str, Any]] = []
+        self._ready: deque[Handle] = deque()
+        self._tasks: list[Task] = []
+        self._sweep_at = 16
+        self._numbers = 0
+        self._timer_numbers = 0
+        self._handler: Handler | None = None
+        self._abandoned: list[AsyncGenerator[Any, Any]] = []
+
+    # for the owner:
+
+    def set_time(self, micros: int) -> None:
+        """The time of the turns to come, in microseconds since the Unix epoch."""
+        self.now = micros / _MICROS
+
+    def require_live(self) -> None:
+        """Every durable call asks here first."""
+        if self.evicted:
+            raise Evicted
+
+    def durable_future(self) -> Future:
+        """What a durable call of the engine awaits: create_future() without judging who asks, which costs 0.4 µs."""
+        future = Future(loop=self)
+        self._numbers += 1
+        future.number = self._numbers
+        return future
+
+    def drain(self) -> None:
+        """One turn: run what is ready, and what becomes ready by it, until quiet. Another loop's task may call it."""
+        if self.evicted:
+            raise RuntimeError("the run was dropped: its loop cannot be entered again")
+        outer = _enter(self)
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, self._left)
+        ready = self._ready
+        handle: Handle | None
+        try:
+            while ready:
+                handle = ready.popleft()
+                callback = handle.callback
+                if callback is None:
+                    continue
+                try:
+                    handle.context.run(callback, *handle.args)
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:  # noqa: BLE001 - as in asyncio: the owner decides
+                    self.call_exception_handler({"message": f"callback {callback!r} raised", "exception": error})
+        finally:
+            handle = callback = None  # a failure's traceback may keep this frame
+            sys.set_asyncgen_hooks(*hooks)
+            _leave(outer)
+
+    def evict(self) -> None:
+        """Drop the run: end all that is unfinished without effect, and break the cycles that would keep its memory."""
+        if self.evicted:
+            return
+        outer = _enter(self)
+        self.evicted = True
+        warnings._warn_unawaited_coroutine = _warn_if_live  # type: ignore[attr-defined]  # noqa: SLF001 - called by the interpreter
+        try:
+            self._ready.clear()
+            for task in self._tasks:
+                self._end(task)
+            for generator in self._abandoned:
+                unwind_generator(generator)
+            self._ready.clear()
+            self._tasks.clear()
+            self._abandoned.clear()
+            self.unhandled.clear()
+            self._handler = None
+            self.timers = _NO_TIMERS
+        finally:
+            warnings._warn_unawaited_coroutine = _warn_unawaited  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+            _leave(outer)
+
+    def close(self) -> None:
+        """The run has ended, and its outcome was taken. Tasks that the author left behind are dropped.
+
+        Failures lose their tracebacks, whose frames would hold the run: format them before.
+        """
+        self.evict()
+
+    def _end(self, task: Task) -> None:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - or asyncio would complain of our dropping it
+        if task.done():
+            try:
+                task.result()  # also makes the task let go of the traceback
+            except BaseException as error:  # noqa: BLE001 - a failure that was the author's to see
+                forget_frames(error)
+            return
+        coro = task.get_coro()
+        tasks._enter_task(self, task)  # noqa: SLF001 - for loops of third parties
+        try:
+            unwind(coro)
+        finally:
+            tasks._leave_task(self, task)  # noqa: SLF001 - as above
+        waiter = task._fut_waiter  # type: ignore[attr-defined]  # noqa: SLF001 - the other half of the cycle
+        forget_callbacks([task, waiter])
+
+    def _left(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """The last reference to an unfinished async generator went."""
+        if self.evicted:
+            unwind_generator(generator)
+        elif _get_running_loop() is self:
+            _closing = self.create_task(_closed(generator))
+        else:
+            self._abandoned.append(generator)
+
+    # what asyncio asks:
+
+    def next_number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def time(self) -> float:
+        return self.now
+
+    def get_debug(self) -> bool:
+        return False
+
+    def set_debug(self, enabled: bool) -> None:  # noqa: FBT001 - asyncio's signature
+        """Debugging would read clocks and addresses: it stays off."""
+
+    def is_running(self) -> bool:
+        return _get_running_loop() is self
+
+    def is_closed(self) -> bool:
+        return self.evicted
+
+    async def shutdown_asyncgens(self) -> None:
+        """Nothing: they are closed one by one."""
+
+    def call_soon(  # type: ignore[override]  # a slim handle
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> Handle:
+        handle = Handle(callback, args, copy_context() if context is None else context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(  # type: ignore[override]  # as call_soon
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> Handle:
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]  # as call_soon
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> Handle:
+        if when <= self.now:
+            return self.call_soon(callback, *args, context=context)
+        if math.isnan(when):
+            raise ValueError("a wait until NaN never ends and never begins")
+        self.require_live()
+        self._timer_numbers += 1
+        if context is None:
+            context = copy_context()
+        timer = DurableTimer(self, self._timer_numbers, when, callback, args, context)
+        if when < math.inf:
+            self.timers.start(timer)
+        return timer
+
+    def create_future(self) -> Future:
+        caller = sys._getframe(1)  # noqa: SLF001 - who asks decides whether there is a set to be judged
+        if caller.f_globals is _TASKS:
+            _refuse_unordered_wait(caller)
+        return self.durable_future()
+
+    def create_task(
+        self,
+        coro: Any,
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        **_eager: Any,  # eager_start of 3.12+: a task starts in its order in any case
+    ) -> Task:
+        if self.evicted:
+            _close(coro)
+            raise Evicted
+        caller = sys._getframe(1)  # noqa: SLF001 - as in create_future
+        if caller.f_globals is _TASKS:
+            _refuse_unordered_completion(caller, coro)
+        self._numbers += 1
+        number = self._numbers
+        task = Task(coro, loop=self, name=name or f"Task-{number}", context=context)
+        task.number = number
+        self._tasks.append(task)
+        if number > self._sweep_at:
+            self._tasks = [task for task in self._tasks if not task.done()]
+            self._sweep_at = number + len(self._tasks) + 16
+        return task
+
+    def get_task_factory(self) -> None:
+        return None
+
+    def get_exception_handler(self) -> Handler | None:
+        return self._handler
+
+    def set_exception_handler(self, handler: Handler | None) -> None:
+        self._handler = handler
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        self.unhandled.append(context)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Within a turn to the author's handler, if there is one; else kept for the owner in `unhandled`."""
+        if self.evicted:
+            return
+        if self._handler is None or not self.is_running():
+            self.default_exception_handler(context)
+            return
+        try:
+            self._handler(self, context)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a handler that fails must not end the turn
+            self.default_exception_handler(context)
+            self.default_exception_handler({"message": "the exception handler raised", "exception": error})
+
+
+# ------------------------------------------------------------------------------------------------- entering and leaving
+
+_Outer: TypeAlias = tuple[asyncio.AbstractEventLoop | None, asyncio.Task[Any] | None]
+
+
+def _enter(loop: WorkflowLoop) -> _Outer:
+    """Make `loop` the running loop of this thread; the answer says what ran before."""
+    outer = _get_running_loop()
+    if outer is loop:
+        raise RuntimeError("the loop is in a turn already")
+    task = None
+    # From 3.14 on the current task belongs to the thread, not to the loop.
+    if sys.version_info >= (3, 14) and outer is not None:
+        task = tasks._swap_current_task(outer, None)  # noqa: SLF001 - asyncio's own way to set a task aside
+    _set_running_loop(loop)
+    return outer, task
+
+
+def _leave(before: _Outer) -> None:
+    outer, task = before
+    _set_running_loop(outer)
+    if sys.version_info >= (3, 14) and outer is not None:
+        tasks._swap_current_task(outer, task)  # noqa: SLF001 - as in _enter
+
+
+# -------------------------------------------------------------------------------------------------------- sets in order
+
+
+def _refuse_unordered_wait(caller: FrameType) -> None:
+    if caller.f_code.co_name != "_wait":
+        return
+    waited_for = caller.f_locals.get("fs", ())
+    if len(waited_for) > 1 and any(type(future).__hash__ is _BY_ADDRESS for future in waited_for):
+        refuse("asyncio.wait", "Its set would have no order: wait for tasks, or futures of loop.create_future().")
+
+
+def _refuse_unordered_completion(caller: FrameType | None, coro: Any) -> None:
+    while caller is not None and caller.f_globals is _TASKS:
+        if caller.f_code.co_qualname.startswith(("as_completed", "_AsCompletedIterator")):
+            _close(coro)
+            refuse(
+                "asyncio.as_completed",
+                "It puts coroutines into a set, without order: give it tasks, [asyncio.create_task(c) for c in …].",
+            )
+        caller = caller.f_back
+
+
+async def _closed(generator: AsyncGenerator[Any, Any]) -> None:
+    await generator.aclose()
+
+
+def _close(coro: Any) -> None:
+    if isinstance(coro, Coroutine):
+        coro.close()
+
+
+def _warn_if_live(coro: Any) -> None:
+    loop = _get_running_loop()
+    if not (isinstance(loop, WorkflowLoop) and loop.evicted):
+        _warn_unawaited(coro)

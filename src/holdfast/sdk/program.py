@@ -1,0 +1,336 @@
+"""A workflow's code standing still between two events: the Program of core/replay.py, on the deterministic loop.
+
+Laws of this file:
+- Exactly one event is applied, then the loop is drained until it is quiet.
+- What the code asks for is collected in the order in which it asks; identities are counted per name.
+- An error of the author's workflow fails the run; what the author must mend before the run can go on parks it.
+"""
+
+import asyncio
+import datetime as dt
+import random
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from holdfast.core import events as e
+from holdfast.core.commands import (
+    AbandonStep,
+    CancelTimer,
+    CompleteRun,
+    ConcludeCancel,
+    FailRun,
+    Request,
+    ScheduleStep,
+    StartTimer,
+)
+from holdfast.core.identity import digest, effect_id
+from holdfast.core.payload import Payload, claim_check
+from holdfast.core.replay import ProgramStuck
+from holdfast.core.retry import Failure
+from holdfast.sdk.definitions import EFFECT, Step, StepError, Workflow, full_name
+from holdfast.sdk.guard import NotDeterministic
+from holdfast.sdk.loop import DurableTimer, Evicted, WorkflowLoop
+from holdfast.sdk.values import UnfitValue, decode, decoder
+
+Find = Callable[[str, str], Workflow[..., Any]]
+"""Give the workflow of a name and version; raises ProgramStuck when there is none."""
+
+Read = Callable[[Payload], bytes]
+"""Give the bytes of a payload; raises ProgramStuck when its blob is not there."""
+
+TRACE_LIMIT = 16
+MESSAGE_LIMIT = 8_192
+FOR_EVER = 2**62
+
+
+def failure_of(error: BaseException, step: str | None = None, *, retryable: bool = True) -> Failure:
+    """Put an exception into the words of history."""
+    return Failure(
+        type=type(error).__qualname__,
+        message=_text(str(error)),
+        step=step,
+        kinds=tuple(full_name(kind) for kind in type(error).__mro__ if kind not in {object, BaseException}),
+        retryable=retryable,
+        trace=_text("".join(traceback.format_exception(error, limit=-TRACE_LIMIT))),
+    )
+
+
+def _text(text: str) -> str:
+    """Cut an error's text, and make it fit for UTF-8: file names and foreign bytes may hold half characters."""
+    return text[:MESSAGE_LIMIT].encode(errors="backslashreplace").decode()
+
+
+def innermost(error: BaseException | None) -> BaseException | None:
+    """Find what stops the code in a group of errors, if it is there; else it is the group."""
+    while isinstance(error, BaseExceptionGroup):
+        stopping = error.subgroup((NotDeterministic, ProgramStuck))
+        if stopping is None:
+            return error
+        error = stopping.exceptions[0]
+    return error
+
+
+class ProgramLoop(WorkflowLoop):
+    """The deterministic loop, with the program whose code runs on it."""
+
+    __slots__ = ("caller",)
+
+    def __init__(self, program: "LiveProgram") -> None:
+        super().__init__(program)
+        self.caller = program
+
+
+class LiveProgram:
+    """One run's code in memory."""
+
+    __slots__ = (
+        "_at",
+        "_blobs",
+        "_counters",
+        "_find",
+        "_ids",
+        "_incarnation",
+        "_loop",
+        "_main",
+        "_namespace",
+        "_open",
+        "_random",
+        "_read",
+        "_requests",
+        "_run_id",
+        "_signals",
+        "_timers",
+        "_waiters",
+        "_workflow",
+    )
+
+    def __init__(self, find: Find, read: Read, namespace: str, run_id: str, incarnation: int) -> None:
+        self._find = find
+        self._read = read
+        self._blobs: dict[str, bytes] = {}
+        self._at = 0
+        self._namespace = namespace
+        self._run_id = run_id
+        self._incarnation = incarnation
+        self._loop = ProgramLoop(self)
+        self._main: asyncio.Task[Any] | None = None
+        self._workflow: Workflow[..., Any] | None = None
+        self._requests: list[Request] = []
+        self._open: dict[str, tuple[asyncio.Future[Any], Step[..., Any]]] = {}
+        self._counters: dict[str, int] = {}
+        self._ids: set[str] = set()
+        self._timers: dict[str, DurableTimer] = {}
+        self._signals: dict[str, deque[Payload]] = {}
+        self._waiters: dict[str, deque[asyncio.Future[Payload]]] = {}
+        self._random: random.Random | None = None
+
+    # -- the Program of core/replay.py
+
+    def apply(self, event: e.Event, at: int) -> Sequence[Request]:
+        self._requests = []
+        self._at = at
+        self._loop.set_time(at)
+        match event:
+            case e.StepCompleted(step_id=step_id, result=result):
+                self._settle(step_id, result)
+            case e.RunStarted():
+                self._begin(event)
+            case e.TimerFired(timer_id=timer_id):
+                timer = self._timers.pop(timer_id, None)
+                if timer is not None:
+                    timer.fire()
+            case e.SignalReceived(name=name, input=payload):
+                self._hear(name, payload)
+            case e.StepFailed(step_id=step_id, error=error):
+                self._break(step_id, error)
+            case e.CancelRequested():
+                if self._main is not None:
+                    self._main.cancel()
+            case _:
+                pass
+        self._drain()
+        if self._main is not None and self._main.done():
+            self._requests.append(self._conclusion(self._main))
+        return self._requests
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._loop.drain()
+            except SystemExit:
+                continue  # the author's exit() ends the task that called it, never the process of all others
+            return
+
+    def evict(self) -> None:
+        """Drop the run from memory, with no visible effect; frees its reference cycles."""
+        if self._main is None or self._main.done():
+            self._loop.close()
+        else:
+            self._loop.evict()
+        self._forget()
+
+    def take_blobs(self) -> dict[str, bytes]:
+        """Give the large payloads that the last turns made, once."""
+        taken, self._blobs = self._blobs, {}
+        return taken
+
+    def _forget(self) -> None:
+        self._main = None
+        self._open.clear()
+        self._timers.clear()
+        self._waiters.clear()
+        self._signals.clear()
+
+    # -- what outside events do to the code
+
+    def _begin(self, event: e.RunStarted) -> None:
+        self._workflow = self._find(event.workflow, event.version)
+        try:
+            args, kwargs = self._workflow.shape.decode_arguments(self._read(event.input))
+        except UnfitValue as error:
+            raise ProgramStuck(
+                "unfit_input",
+                f"the input of run {self._run_id} does not fit workflow {event.workflow!r}: {error}\n"
+                f"Start it anew under another id, or deploy a workflow that takes this input and: "
+                f"holdfast resume {self._run_id}",
+            ) from error
+        self._main = self._loop.create_task(self._workflow.function(*args, **kwargs))
+
+    def _settle(self, step_id: str, result: Payload) -> None:
+        future, step = self._open.pop(step_id, (None, None))
+        if future is None or step is None or future.done():
+            return
+        try:
+            value = step.shape.decode_result(self._read(result))
+        except UnfitValue as error:
+            raise ProgramStuck("unfit_result", f"{error} (step {step_id} of run {self._run_id})") from error
+        future.set_result(value)
+
+    def _break(self, step_id: str, error: Failure) -> None:
+        future, _ = self._open.pop(step_id, (None, None))
+        if future is not None and not future.done():
+            future.set_exception(StepError(error))
+
+    def _hear(self, name: str, payload: Payload) -> None:
+        waiters = self._waiters.get(name)
+        while waiters:
+            waiter = waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(payload)
+                return
+        self._signals.setdefault(name, deque()).append(payload)
+
+    def _conclusion(self, main: asyncio.Task[Any]) -> Request:
+        if main.cancelled():
+            return ConcludeCancel()
+        error = main.exception()
+        match innermost(error):
+            case None:
+                assert self._workflow is not None  # noqa: S101 - a task exists only after a workflow was found
+                try:
+                    return CompleteRun(
+                        result=claim_check(self._workflow.shape.encode_result(main.result()), self._blobs)
+                    )
+                except UnfitValue as unfit:
+                    return FailRun(error=failure_of(unfit))
+            case NotDeterministic() as refused:
+                text = f"{refused}\nMend the code, then: holdfast resume {self._run_id}"
+                raise ProgramStuck("not_deterministic", text)
+            case ProgramStuck() as stuck:
+                raise stuck
+            case StepError(failure=failure):
+                return FailRun(error=failure)
+            case failed:
+                return FailRun(error=failure_of(failed))
+
+    # -- the Caller of definitions.py
+
+    async def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._require_live()
+        options = step.step_options
+        data = step.shape.encode_arguments(args, kwargs)  # before it is counted: a call that never was has no number
+        step_id = self._identify(step.name, options.id)
+        is_effect = step.kind == EFFECT
+        self._requests.append(
+            ScheduleStep(
+                step_id=step_id,
+                name=step.name,
+                kind=step.kind,
+                input=claim_check(data, self._blobs),
+                input_hash=digest(data),
+                queue=options.queue,
+                retry=options.retry,
+                timeout=options.timeout,
+                total_timeout=options.total_timeout,
+                heartbeat=options.heartbeat,
+                guard=options.guard,
+                key=effect_id(self._namespace, self._run_id, self._incarnation, step_id) if is_effect else None,
+                at=self._at,
+            )
+        )
+        future = self._loop.durable_future()
+        self._open[step_id] = (future, step)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._open.pop(step_id, None) is not None and not self._loop.evicted:
+                self._requests.append(AbandonStep(step_id=step_id))
+            raise
+
+    async def wait_signal(self, name: str, kind: Any) -> Any:
+        self._require_live()
+        kept = self._signals.get(name)
+        if kept:
+            payload = kept.popleft()
+        else:
+            future: asyncio.Future[Payload] = self._loop.durable_future()
+            self._waiters.setdefault(name, deque()).append(future)
+            try:
+                payload = await future
+            except asyncio.CancelledError:
+                self._forget_waiter(name, future)
+                raise
+        return decode(decoder(kind), self._read(payload), f"signal {name!r}")
+
+    def _forget_waiter(self, name: str, future: asyncio.Future[Payload]) -> None:
+        waiters = self._waiters.get(name, ())
+        if future in waiters:
+            self._waiters[name].remove(future)
+
+    def random(self) -> random.Random:
+        if self._random is None:
+            seed = blake2b(f"{self._run_id}/{self._incarnation}".encode(), digest_size=16).digest()
+            self._random = random.Random(seed)
+        return self._random
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=self._at)
+
+    def _identify(self, name: str, explicit: str | None) -> str:
+        if explicit is None:
+            number = self._counters.get(name, 0) + 1
+            self._counters[name] = number
+            return f"{name}#{number}"
+        if explicit in self._ids or "#" in explicit or "/" in explicit:
+            raise ValueError(f"options(id={explicit!r}): an id is used once in a run, and has no '#' or '/'")
+        self._ids.add(explicit)
+        return explicit
+
+    def _require_live(self) -> None:
+        if self._loop.evicted:
+            raise Evicted
+
+    # -- the Timers of loop.py
+
+    def start(self, timer: DurableTimer) -> None:
+        timer_id = f"timer#{timer.number}"
+        self._timers[timer_id] = timer
+        self._requests.append(StartTimer(timer_id=timer_id, due_at=min(timer.due, FOR_EVER)))
+
+    def cancel(self, timer: DurableTimer) -> None:
+        timer_id = f"timer#{timer.number}"
+        if self._timers.pop(timer_id, None) is not None:
+            self._requests.append(CancelTimer(timer_id=timer_id))

@@ -1,0 +1,242 @@
+"""The laws of the store port about what is still to do: outbox, attempts, timers, signals, and waking who waits."""
+
+import asyncio
+from collections.abc import Sequence
+
+from holdfast.ports.store import AttemptRow, BadData, OutboxRow, Span, Store, TimerRow
+from holdfast.testing.conformance.fixtures import SOON, StoreFixtures
+from holdfast.testing.conformance.rows import SECOND, SHARDS, attempt, event, owner, run, timer, waiting
+
+
+class OutboxLaws(StoreFixtures):
+    """What a committed batch still has to publish."""
+
+    async def test_the_outbox_is_read_in_order_and_trimmed_by_what_was_published(self, store: Store) -> None:
+        writer = await owner(store, 0, 1)
+        spans = {}
+        for number in (1, 2, 3):
+            batch = {shard: writer.batch(shard) for shard in (1, 0)}
+            for shard, part in batch.items():
+                spans[shard, number] = (Span(f"r{shard}", 0, number, number), Span("ü", 1, 1, number))
+                part.spans = list(spans[shard, number])
+            await writer.commit(batch)
+        assert await store.outbox([1, 0]) == [OutboxRow(*key, spans[key]) for key in sorted(spans)]
+
+        writer.published[0] = 2
+        await writer.commit({0: writer.batch(0)})
+
+        assert [(row.shard, row.number) for row in await store.outbox([0, 1])] == [(0, 3), (1, 1), (1, 2), (1, 3)]
+        assert (await store.shards([0]))[0].published == 2
+
+    async def test_a_batch_without_spans_leaves_no_outbox_row(self, store: Store) -> None:
+        await (await owner(store)).start("r")
+        assert await store.outbox([0]) == []
+
+    async def test_a_new_owner_finds_what_the_last_one_did_not_publish(
+        self, store: Store, another_store: Store
+    ) -> None:
+        writer = await owner(store)
+        batch = writer.batch()
+        batch.spans = [Span("r", 0, 1, 2)]
+        await writer.commit({0: batch})
+        await another_store.take([0], "two")
+        assert await another_store.outbox([0]) == [OutboxRow(0, 1, (Span("r", 0, 1, 2),))]
+
+
+class AttemptLaws(StoreFixtures):
+    """Attempts that were sent and are not settled."""
+
+    async def test_open_attempts_are_those_due_and_not_closed(self, store: Store) -> None:
+        writer = await owner(store, 0, 1)
+        await writer.start("r")
+        await writer.start("q", shard=1)
+        batch = {0: writer.batch(0), 1: writer.batch(1)}
+        due, later, other = attempt("r", "a#1"), attempt("r", "b#1", resend_at=9 * SECOND), attempt("q", "a#1", 1)
+        batch[0].attempts_opened, batch[1].attempts_opened = [due, later], [other]
+        await writer.commit(batch)
+        assert await store.open_attempts([0], SECOND, 10) == [due]
+        assert set(map(key_of, await store.open_attempts([0, 1], 9 * SECOND, 10))) == {
+            ("r", "a#1"),
+            ("r", "b#1"),
+            ("q", "a#1"),
+        }
+        assert len(await store.open_attempts([0, 1], 9 * SECOND, 2)) == 2
+
+        closing = writer.batch()
+        closing.attempts_closed = [("r", 0, "a#1"), ("r", 0, "never#1")]
+        await writer.commit({0: closing})
+        assert await store.open_attempts([0], 9 * SECOND, 10) == [later]
+
+    async def test_attempts_in_the_memory_of_other_processes_are_found_whenever_they_are_due(
+        self, store: Store
+    ) -> None:
+        writer = await owner(store)
+        await writer.start("r")
+        batch = writer.batch()
+        far = 99 * SECOND
+        batch.attempts_opened = [
+            attempt("r", "mine#1", sent_to="me", resend_at=far),
+            attempt("r", "theirs#1", sent_to="them", resend_at=far),
+            attempt("r", "logged#1", sent_to=None, resend_at=far),
+            attempt("r", "due#1", sent_to="me", resend_at=SECOND),
+        ]
+        await writer.commit({0: batch})
+        found = await store.open_attempts([0], SECOND, 10, not_sent_to="me")
+        assert {row.step_id for row in found} == {"theirs#1", "due#1"}
+        assert {row.step_id for row in await store.open_attempts([0], SECOND, 10)} == {"due#1"}
+
+    async def test_an_attempt_closed_and_opened_in_one_batch_is_open(self, store: Store) -> None:
+        writer = await owner(store)
+        await writer.start("r")
+        for resend_at in (1, 2):
+            batch = writer.batch()
+            batch.attempts_closed = [("r", 0, "s#1")]
+            batch.attempts_opened = [attempt("r", "s#1", resend_at=resend_at)]
+            await writer.commit({0: batch})
+        assert [row.resend_at for row in await store.open_attempts([0], SECOND, 10)] == [2]
+
+    async def test_an_open_attempt_may_be_written_over(self, store: Store) -> None:
+        writer = await owner(store)
+        await writer.start("r")
+        for resend_at in (1, 2):
+            batch = writer.batch()
+            batch.attempts_opened = [attempt("r", "s#1", resend_at=resend_at)]
+            await writer.commit({0: batch})
+        assert [row.resend_at for row in await store.open_attempts([0], SECOND, 10)] == [2]
+
+
+class TimerLaws(StoreFixtures):
+    """Durable waits."""
+
+    async def test_due_timers_come_by_time_and_then_by_name(self, store: Store) -> None:
+        writer = await owner(store, 0, 1)
+        await writer.start("r")
+        await writer.start("q", shard=1)
+        batch = {0: writer.batch(0), 1: writer.batch(1)}
+        batch[0].timers_set = [timer("r", "b#1", 2 * SECOND), timer("r", "a#1", 2 * SECOND), timer("r", "c#1", SECOND)]
+        batch[1].timers_set = [timer("q", "aa#1", 2 * SECOND, 1), timer("q", "z#1", 3 * SECOND, 1)]
+        await writer.commit(batch)
+        assert names(await store.due_timers([0, 1], 2 * SECOND, 10)) == ["c#1", "a#1", "aa#1", "b#1"]
+        assert names(await store.due_timers([0], 2 * SECOND, 2)) == ["c#1", "a#1"]
+        assert await store.due_timers([1], 2 * SECOND, 10) == batch[1].timers_set[:1]
+        assert await store.due_timers([0, 1], SECOND - 1, 10) == []
+
+    async def test_a_cleared_timer_is_gone_and_one_set_again_has_its_new_time(self, store: Store) -> None:
+        writer = await owner(store)
+        await writer.start("r")
+        batch = writer.batch()
+        batch.timers_set = [timer("r", "a#1", SECOND), timer("r", "b#1", SECOND), timer("r", "c#1", SECOND)]
+        await writer.commit({0: batch})
+        batch = writer.batch()
+        batch.timers_cleared = [("r", 0, "a#1"), ("r", 0, "b#1")]
+        batch.timers_set = [timer("r", "b#1", 5 * SECOND), timer("r", "c#1", 4 * SECOND)]
+        await writer.commit({0: batch})
+        assert await store.due_timers([0], 9 * SECOND, 10) == list(reversed(batch.timers_set))
+
+
+class SignalLaws(StoreFixtures):
+    """Messages to runs: once each, and kept while their run is not there."""
+
+    async def test_a_signal_that_was_taken_is_known(self, store: Store, another_store: Store) -> None:
+        writer = await owner(store)
+        await writer.start("r")
+        batch = writer.batch()
+        batch.signals = [("r", "m1"), ("r", "m2/with:any 'text' ü")]
+        await writer.commit({0: batch})
+        pairs = [("r", "m1"), ("r", "m2/with:any 'text' ü"), ("r", "m3"), ("q", "m1")]
+        assert await another_store.seen_signals(pairs) == set(batch.signals)
+        assert await store.seen_signals([]) == frozenset()
+
+    async def test_a_signal_cannot_be_taken_twice(self, store: Store) -> None:
+        writer = await owner(store)
+        await writer.start("r")
+        batch = writer.batch()
+        batch.signals = [("r", "m1")]
+        await writer.commit({0: batch})
+        batch.number += 1
+        batch.events = [event("r", 2, "SignalReceived")]
+        assert isinstance(await writer.try_commit({0: batch}), BadData)
+        assert len((await store.load(["r"]))["r"].history) == 1
+
+    async def test_the_inbox_keeps_signals_in_their_order_until_they_are_taken(self, store: Store) -> None:
+        writer = await owner(store)
+        for message_id in ("z", "a", "m"):
+            batch = writer.batch()
+            batch.inbox_put = [waiting("r", message_id), waiting("q", message_id)]
+            await writer.commit({0: batch})
+        assert await store.inbox(["r"]) == [waiting("r", "z"), waiting("r", "a"), waiting("r", "m")]
+        batch = writer.batch()
+        batch.started = [run("r")]
+        batch.inbox_taken = [("r", "z"), ("r", "m")]
+        await writer.commit({0: batch})
+        assert await store.inbox(["r"]) == [waiting("r", "a")]
+        assert len(await store.inbox(["q", "unknown"])) == 3
+
+    async def test_the_same_message_twice_is_in_the_inbox_once(self, store: Store) -> None:
+        writer = await owner(store)
+        for at in (1, 2):
+            batch = writer.batch()
+            batch.inbox_put = [waiting("r", "m", at=at)]
+            await writer.commit({0: batch})
+        assert await store.inbox(["r"]) == [waiting("r", "m", at=1)]
+
+    async def test_old_signals_of_runs_that_never_came_are_found(self, store: Store) -> None:
+        writer = await owner(store, 0, 1)
+        batch = {0: writer.batch(0), 1: writer.batch(1)}
+        batch[0].inbox_put = [waiting("old", "m1", at=1), waiting("old", "m2", at=2), waiting("new", "m", at=5)]
+        batch[1].inbox_put = [waiting("elsewhere", "m", 1, at=1)]
+        await writer.commit(batch)
+        assert await store.expired_inbox([0], 5, 10) == batch[0].inbox_put[:2]
+        assert len(await store.expired_inbox([0, 1], 5, 2)) == 2
+
+
+class SharedLaws(StoreFixtures):
+    """What is nobody's shard: large payloads, and waking who waits."""
+
+    async def test_large_payloads_are_kept_under_their_names(self, store: Store, another_store: Store) -> None:
+        large = bytes(range(256)) * 40_000
+        await store.put_blobs({"a": large, "b": b""})
+        await store.put_blobs({"a": b"other", "c": b"c"})
+        assert await another_store.blobs(["a", "b", "c", "unknown"]) == {"a": large, "b": b"", "c": b"c"}
+        assert await store.blobs([]) == {}
+
+    async def test_who_waits_is_told_of_a_commit_of_his_own_process(self, store: Store) -> None:
+        writer = await owner(store)
+        mark = await store.changed(0)
+        waits = asyncio.create_task(store.changed(mark))
+        await writer.start("r")
+        assert await asyncio.wait_for(waits, SOON) > mark
+
+    async def test_who_waits_is_told_of_a_commit_of_another(self, store: Store, another_store: Store) -> None:
+        writer = await owner(another_store)
+        waits = asyncio.create_task(wait_for_run(store, "r", await store.changed(0)))
+        await writer.start("r")
+        await waits
+
+    async def test_a_commit_between_two_waits_is_not_missed(self, store: Store, another_store: Store) -> None:
+        mark = await store.changed(0)
+        await (await owner(another_store)).start("r")
+        await wait_for_run(store, "r", mark)
+
+    async def test_many_ask_at_once_and_each_gets_its_answer(self, store: Store) -> None:
+        writer = await owner(store, *range(SHARDS))
+        for shard in range(SHARDS):
+            await writer.start(f"r{shard}", shard=shard)
+        loaded = await asyncio.gather(*(store.load([f"r{n % SHARDS}"]) for n in range(64)))
+        assert [list(found) for found in loaded] == [[f"r{n % SHARDS}"] for n in range(64)]
+
+
+async def wait_for_run(store: Store, run_id: str, mark: int) -> None:
+    async with asyncio.timeout(SOON):
+        while True:
+            mark = await store.changed(mark)
+            if await store.existing([run_id]):
+                return
+
+
+def key_of(row: AttemptRow) -> tuple[str, str]:
+    return row.run_id, row.step_id
+
+
+def names(rows: Sequence[TimerRow]) -> list[str]:
+    return [row.timer_id for row in rows]

@@ -1,0 +1,1 @@
+"""Holdfast's tests: stories told to real servers and pure functions."""

@@ -1,0 +1,38 @@
+"""The PostgreSQL store holds the laws of the port."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from holdfast.adapters.postgres import PostgresStore
+from holdfast.testing.conformance.rows import SHARDS
+from holdfast.testing.conformance.store import StoreConformance
+from tests.servers import Servers
+
+
+@pytest.mark.servers
+class TestPostgresStore(StoreConformance):
+    @pytest.fixture
+    async def store(self, servers: Servers, namespace: str) -> AsyncIterator[PostgresStore]:
+        store = PostgresStore(servers.postgres, namespace)
+        await store.install(SHARDS)
+        await store.open()
+        yield store
+        await store.close()
+
+    @pytest.fixture
+    async def another_store(
+        self, store: PostgresStore, servers: Servers, namespace: str
+    ) -> AsyncIterator[PostgresStore]:
+        another = PostgresStore(servers.postgres, namespace)
+        await another.open()
+        yield another
+        await another.close()
+
+    @pytest.fixture
+    async def blank(self, servers: Servers, namespace: str) -> PostgresStore:
+        return PostgresStore(servers.postgres, namespace)
+
+    @pytest.fixture
+    async def another_blank(self, servers: Servers, namespace: str) -> PostgresStore:
+        return PostgresStore(servers.postgres, namespace)

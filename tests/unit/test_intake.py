@@ -1,0 +1,136 @@
+"""What comes in, in slices: nothing is lost, and what failed comes before what is new."""
+
+import asyncio
+
+from holdfast.adapters.avro.codec import AvroCodec
+from holdfast.app.drafts import Input, Redirect
+from holdfast.app.intake import BACKLOG, SLICE, Intake
+from holdfast.app.records import Topics, Wire
+from holdfast.core.commands import Addressed, CancelRun, CompleteStep, FailStep, FireTimer, StepResult
+from holdfast.core.identity import shard_of
+from holdfast.core.payload import NOTHING
+from holdfast.core.retry import Failure
+from holdfast.ports.log import Record
+
+SHARDS = 16
+CODEC = AvroCodec()
+TOPICS = Topics("t")
+
+
+def intake() -> Intake:
+    return Intake(codec=CODEC, wire=Wire(TOPICS, CODEC, SHARDS), shards=SHARDS)
+
+
+def inputs(*names: str) -> list[Input]:
+    return [Input(0, name, FireTimer(timer_id="timer#1")) for name in names]
+
+
+def names(slice_: list[Input]) -> list[str]:
+    return [one.run_id for one in slice_]
+
+
+def record(
+    run_id: str, partition: int | None = None, value: bytes | None = None, topic: str = TOPICS.commands
+) -> Record:
+    ce_type, data = CODEC.encode_command(Addressed(run_id, CancelRun(reason="x")))
+    shard = shard_of(run_id, SHARDS) if partition is None else partition
+    headers = (("ce_type", ce_type.encode()), ("mine", b"\x00\xff"))
+    return Record(topic, shard, 7, run_id.encode(), data if value is None else value, headers)
+
+
+async def test_slices_are_cut_and_keep_the_order() -> None:
+    box = intake()
+    box.put(inputs(*(f"r{number}" for number in range(SLICE + 10))))
+    first, second = await box.next_slice(), await box.next_slice()
+    assert (len(first), len(second)) == (SLICE, 10)
+    assert names(first + second) == [f"r{number}" for number in range(SLICE + 10)]
+
+
+async def test_what_failed_comes_before_what_waits_and_that_before_what_is_new() -> None:
+    box = intake()
+    box.put(inputs("new"))
+    box.after_those(inputs("put back"))
+    box.again(inputs("failed second"))
+    box.again(inputs("failed first"))
+    assert len(box) == 4
+    assert [names(await box.next_slice()) for _ in range(4)] == [
+        ["failed first"], ["failed second"], ["put back"], ["new"],
+    ]  # fmt: skip
+
+
+async def test_who_waits_for_a_slice_is_woken() -> None:
+    for put in (Intake.put, Intake.again, Intake.after_those):
+        box = intake()
+        waiting = asyncio.create_task(box.next_slice())
+        await asyncio.sleep(0)
+        put(box, inputs("a"))
+        async with asyncio.timeout(5):
+            assert names(await waiting) == ["a"]
+
+
+async def test_a_command_comes_with_its_record() -> None:
+    box = intake()
+    box.put_records([record("r1")])
+    (one,) = await box.next_slice()
+    assert (one.run_id, one.command, one.shard) == ("r1", CancelRun(reason="x"), shard_of("r1", SHARDS))
+    assert one.origin == record("r1")
+
+
+async def test_results_become_commands() -> None:
+    box = intake()
+    failure = Failure("OSError", "x")
+    box.put_result(StepResult(run_id="r", incarnation=2, step_id="s#1", attempt=3, result=NOTHING))
+    box.put_result(StepResult(run_id="r", incarnation=2, step_id="s#1", attempt=3, error=failure))
+    first, second = await box.next_slice()
+    assert first.command == CompleteStep(step_id="s#1", attempt=3, result=NOTHING)
+    assert second.command == FailStep(step_id="s#1", attempt=3, error=failure)
+    assert first.incarnation == second.incarnation == 2
+    assert first.as_result() == StepResult(run_id="r", incarnation=2, step_id="s#1", attempt=3, result=NOTHING)
+
+
+async def test_what_cannot_be_read_is_a_dead_letter_in_its_turn() -> None:
+    box = intake()
+    box.put_records([record("r1"), record("r2", value=b"\xff"), record("r3", topic=TOPICS.results)])
+    first, second, third = await box.next_slice()
+    assert first.run_id == "r1"
+    for one, value in ((second, b"\xff"), (third, record("r3").value)):
+        assert isinstance(one.command, Redirect)
+        assert one.command.record.topic == TOPICS.dlq
+        assert one.command.record.value == value
+        assert ("mine", b"\x00\xff") in one.command.record.headers
+        assert ("holdfast_source_offset", b"7") in one.command.record.headers
+        assert one.origin is not None
+
+
+async def test_what_came_to_a_foreign_partition_is_forwarded_unchanged() -> None:
+    box = intake()
+    home = shard_of("r1", SHARDS)
+    astray = record("r1", partition=(home + 1) % SHARDS)
+    box.put_records([astray])
+    (one,) = await box.next_slice()
+    assert isinstance(one.command, Redirect)
+    sent = one.command.record
+    assert (sent.topic, sent.partition, sent.key, sent.value) == (TOPICS.commands, home, b"r1", astray.value)
+    assert sent.headers == (*astray.headers, ("holdfast_forwarded", b"1"))
+    assert one.shard == astray.partition
+
+
+async def test_what_is_not_for_us_any_more_is_taken_out_everywhere() -> None:
+    box = intake()
+    box.put(inputs("a", "b"))
+    box.again(inputs("b", "c"))
+    box.after_those(inputs("b"))
+    assert names(box.discard(lambda one: one.run_id == "b")) == ["b", "b", "b"]
+    assert [names(await box.next_slice()) for _ in range(2)] == [["c"], ["a"]]
+    assert len(box) == 0
+
+
+async def test_there_is_room_again_once_the_backlog_is_worked_off() -> None:
+    box = intake()
+    box.put(inputs(*("r",) * BACKLOG))
+    waiting = asyncio.create_task(box.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await box.next_slice()
+    async with asyncio.timeout(5):
+        await waiting
