@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.adapters.sqlite.errors import in_words_of_the_port
+from holdfast.adapters.sqlite.folder import make_folder
 from holdfast.adapters.sqlite.lane import BUSY, Lane, Value, Work
 from holdfast.ports.store import NotInstalled
 
@@ -29,7 +30,7 @@ _WAL_LIMIT = 64 * 1024 * 1024
 def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:
     """Open the file; only the installation may `make` it, and its folder."""
     if make:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     mode = "rwc" if make else "rw"
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",

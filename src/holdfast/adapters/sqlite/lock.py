@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Self
 
+from holdfast.adapters.sqlite.folder import make_folder
+
 
 class AlreadyRunning(Exception):
     """Another engine has this file; `pid` is its process."""
@@ -24,7 +26,7 @@ class EngineLock:
 
     def acquire(self) -> None:
         """Take the lock, or raise `AlreadyRunning` at once."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         opened = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
