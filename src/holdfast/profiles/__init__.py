@@ -25,20 +25,23 @@ def assemble(settings: Settings) -> Profile:
 async def open_profile(settings: Settings, *, create: bool = False) -> AsyncIterator[Profile]:
     """Open store, log and keys for as long as the block runs.
 
-    With `create`, an embedded store that does not exist yet is installed first.
+    With `create`, an embedded store that does not exist yet, or was cut off in the making, is installed first.
 
     Raises:
         NotInstalled, NewerSchema, store.Unavailable, log.Unreachable: say what to do.
     """
     profile = assemble(settings)
+    create = create and profile.embedded
     try:
         await profile.open()
     except NotInstalled:
-        if not (create and profile.embedded):
+        if not create:
             raise
         await install(settings)
         await profile.open()
     try:
+        if create:
+            await profile.log.install(topics_of(settings, profile.shards))
         yield profile
     finally:
         await profile.close()

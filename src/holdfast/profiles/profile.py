@@ -5,14 +5,14 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from holdfast.adapters.kafka import catalogue
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
 from holdfast.ports.keys import Keys
 from holdfast.ports.log import Log, Topic
-from holdfast.ports.store import Store, Unavailable
+from holdfast.ports.store import NotInstalled, Store, Unavailable
 from holdfast.settings import Settings
 
 SYNC_EVERY = 10.0
@@ -72,7 +72,7 @@ class Profile:
     async def open(self) -> None:
         await self.store.open()
         try:
-            self.shards = int((await self.store.meta())["shards"])
+            self.shards = _shards(await self.store.meta())
             await self.log.open()
         except BaseException:
             await self.store.close()
@@ -88,6 +88,12 @@ class Profile:
         await self.keys.close()
         await self.log.close()
         await self.store.close()
+
+
+def _shards(facts: Mapping[str, str]) -> int:
+    if "shards" not in facts:  # the last thing that the store's installation writes
+        raise NotInstalled("the installation was cut off before its end: run holdfast install")
+    return int(facts["shards"])
 
 
 def process_name() -> str:
