@@ -22,7 +22,8 @@ LOOK = 0.015
 IDLE_LOOK = 0.03  # between looks when nothing has happened for a while: a wake-up costs more than the look
 LONGEST_WAIT = 2.0
 
-_CHECKPOINT_PAGES = 2000  # more is slower: a file that grows costs more than one that is written again
+SYNCHRONOUS = "FULL"  # NORMAL loses the last commits when the power fails, OFF the file
+CHECKPOINT_PAGES = 2000  # more is slower: a file that grows costs more than one that is written again
 _CACHE_KIB = 32 * 1024
 _WAL_LIMIT = 64 * 1024 * 1024
 
@@ -49,11 +50,11 @@ def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection, *, make: bool) -> None:
+    connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")  # first: the switch to WAL writes already
     if make:
         _write_ahead(connection)
     for setting in (
-        "synchronous = FULL",
-        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
         f"cache_size = -{_CACHE_KIB}",
         f"journal_size_limit = {_WAL_LIMIT}",
         "temp_store = MEMORY",
