@@ -6,10 +6,12 @@ acknowledgement. A cut is made from that afterwards: the disk as it may be when 
 """
 
 import asyncio
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -27,7 +29,7 @@ from tests.power.checks import look
 from tests.power.disk import MOODS, Disk, Loss
 from tests.power.journal import Operation, until
 from tests.power.recording import STORE, Recording, witness
-from tests.power.workflows import LARGE_FROM, id_of, number_of
+from tests.power.workflows import LARGE_FROM, SIGNAL, WORD, id_of, message_of, number_of, story_of, waits
 from tests.power.workload import drive
 
 CUTS = 50
@@ -64,9 +66,17 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where cuts are laid out: in memory if that is possible, for nothing depends on the disk of this machine."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as name:
+        yield Path(name)
+
+
+@pytest.fixture
 def chance(request: pytest.FixtureRequest) -> Random:
     """A failing order is repeated with --randomly-seed, and so are its cuts."""
-    return Random(request.config.getoption("randomly_seed"))
+    return Random(request.config.getoption("randomly_seed", 0))
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -124,35 +134,40 @@ async def assert_nothing_is_lost(operations: Sequence[Operation], folder: Path, 
 
 
 async def assert_an_engine_completes(cut: Cut) -> None:
-    """Serve the file; who was told of a run asks again and gets the result, and something new goes through."""
-    numbers = {number_of(fact.run_id) for fact in cut.told if isinstance(fact, facts.Started)} | {NEW}
+    """Serve the file: nobody starts again what was acknowledged, it all ends well, and something new goes through."""
+    numbers = {number_of(fact.run_id) for fact in cut.told if isinstance(fact, facts.Started)}
     settings = load({"store": f"sqlite:///{cut.path}"}, {})
     async with asyncio.timeout(PATIENCE), serving(settings) as engine, Client(settings, engine=engine) as client:
-        await asyncio.gather(*(drive(client, number, tell=lambda _: None) for number in numbers))
+        for number in numbers:
+            if waits(number) and facts.Signalled(id_of(number), message_of(number)) not in cut.told:
+                await client.signal(id_of(number), SIGNAL, WORD, message_id=message_of(number))
+        results = await asyncio.gather(*(client.run(id_of(number)).result() for number in numbers))
+        assert results == [story_of(number)[2] for number in numbers]
+        await drive(client, NEW, tell=lambda _: None)
         await assert_whole(client.profile.store, *map(id_of, numbers))
 
 
 async def test_while_one_engine_works_and_the_file_is_checkpointed_all_the_time(
-    tmp_path: Path, shim: Path, chance: Random, tally: Tally
+    tmp_path: Path, folder: Path, shim: Path, chance: Random, tally: Tally
 ) -> None:
     recording = Recording(tmp_path, shim)
     recording.run("--first", 0, "--end", 40, "--at-once", 4, "--checkpoint", 30)
     operations = recording.operations()
     assert count(operations, "S", FILE) > 10  # checkpoints
-    await assert_nothing_is_lost(operations, tmp_path, chance, tally)
+    await assert_nothing_is_lost(operations, folder, chance, tally)
 
 
 async def test_while_clients_of_other_processes_write_to_the_same_file(
-    tmp_path: Path, shim: Path, chance: Random, tally: Tally
+    tmp_path: Path, folder: Path, shim: Path, chance: Random, tally: Tally
 ) -> None:
     recording = Recording(tmp_path, shim)
     recording.run("--first", 0, "--end", 15, "--beside", "20-45", "--at-once", 3, "--checkpoint", 100)
     operations = recording.operations()
-    await assert_nothing_is_lost(operations, tmp_path, chance, tally)
+    await assert_nothing_is_lost(operations, folder, chance, tally)
 
 
 async def test_while_engines_come_and_go_by_death_and_in_peace(
-    tmp_path: Path, shim: Path, chance: Random, tally: Tally
+    tmp_path: Path, folder: Path, shim: Path, chance: Random, tally: Tally
 ) -> None:
     recording = Recording(tmp_path, shim)
     recording.run("--first", 0, "--end", 20, "--leave-after", 5, "--die")
@@ -161,32 +176,36 @@ async def test_while_engines_come_and_go_by_death_and_in_peace(
     recording.run("--first", 0, "--end", 40)
     operations = recording.operations()
     assert count(operations, "U", f"{FILE}-wal") >= 2  # the last one out clears away
-    await assert_nothing_is_lost(operations, tmp_path, chance, tally)
+    await assert_nothing_is_lost(operations, folder, chance, tally)
 
 
-async def test_while_large_payloads_fill_the_file(tmp_path: Path, shim: Path, chance: Random, tally: Tally) -> None:
+async def test_while_large_payloads_fill_the_file(
+    tmp_path: Path, folder: Path, shim: Path, chance: Random, tally: Tally
+) -> None:
     recording = Recording(tmp_path, shim)
     recording.run("--first", LARGE_FROM, "--end", LARGE_FROM + 18, "--at-once", 2)
     operations = recording.operations()
     assert count(operations, "W", FILE) > CHECKPOINT_PAGES
-    await assert_nothing_is_lost(operations, tmp_path, chance, tally)
+    await assert_nothing_is_lost(operations, folder, chance, tally)
 
 
 async def test_while_the_disk_is_so_slow_that_commits_leave_the_event_loop(
-    tmp_path: Path, shim: Path, chance: Random, tally: Tally
+    tmp_path: Path, folder: Path, shim: Path, chance: Random, tally: Tally
 ) -> None:
     recording = Recording(tmp_path, shim, POWER_SYNC_US="8000")
     recording.run("--first", 0, "--end", 30, "--at-once", 6, "--beside", "40-46")
     operations = recording.operations()
-    await assert_nothing_is_lost(operations, tmp_path, chance, tally)
+    await assert_nothing_is_lost(operations, folder, chance, tally)
 
 
-async def test_while_the_file_is_being_made(tmp_path: Path, shim: Path, chance: Random, tally: Tally) -> None:
+async def test_while_the_file_is_being_made(
+    tmp_path: Path, folder: Path, shim: Path, chance: Random, tally: Tally
+) -> None:
     recording = Recording(tmp_path, shim)
     recording.run("--first", 0, "--end", 1)
     operations = recording.operations()
     ready = until(operations, lambda one: one.kind == "M")
-    for cut in cuts(operations, range(1, ready), tmp_path, chance):
+    for cut in cuts(operations, range(1, ready), folder, chance):
         settings = load({"store": f"sqlite:///{cut.path}"}, {})
         async with open_profile(settings, create=True) as profile:
             assert await profile.log.missing(topics_of(settings, profile.shards)) == []
@@ -210,15 +229,15 @@ async def assert_loss_is_found(
 
 
 async def test_the_same_check_finds_the_loss_when_commits_are_not_synced(
-    tmp_path: Path, shim: Path, chance: Random, tally: Tally
+    tmp_path: Path, folder: Path, shim: Path, chance: Random, tally: Tally
 ) -> None:
     recording = Recording(tmp_path, shim)
     recording.run("--first", 0, "--end", 20, "--at-once", 4, "--synchronous", "NORMAL")
-    await assert_loss_is_found(recording.operations(), tmp_path, chance, tally, damage=False)
+    await assert_loss_is_found(recording.operations(), folder, chance, tally, damage=False)
 
 
 async def test_the_same_check_finds_the_loss_when_the_disk_lies(
-    tmp_path: Path, shim: Path, chance: Random, tally: Tally
+    tmp_path: Path, folder: Path, shim: Path, chance: Random, tally: Tally
 ) -> None:
     recording = Recording(tmp_path, shim)
     recording.run("--first", 0, "--end", 30, "--at-once", 4, "--checkpoint", 20)
@@ -226,4 +245,4 @@ async def test_the_same_check_finds_the_loss_when_the_disk_lies(
     folders = {"", *map(str, STORE.parents)}
     for unsynced in ({one.name for one in operations}, {FILE}, {f"{FILE}-wal"}, folders):
         obeyed = [one for one in operations if one.kind != "S" or one.name not in unsynced]
-        await assert_loss_is_found(obeyed, tmp_path, chance, tally, damage=True)
+        await assert_loss_is_found(obeyed, folder, chance, tally, damage=True)

@@ -11,6 +11,7 @@ from holdfast import Retry, signal, step, workflow
 from holdfast.sdk.definitions import Workflow
 
 SIGNAL = "go"
+WORD = "word"
 _SENTENCE = "All that was told before the light went out. "
 LARGE_FROM = 1_000
 _LARGE = 300_000
@@ -84,6 +85,6 @@ def story_of(number: int) -> tuple[Workflow[..., Any], Any, Any]:
         case 0:
             return power_sum, number, 3 * number + 6
         case 1:
-            return power_wait, number, f"word {number + 1}"
+            return power_wait, number, f"{WORD} {number + 1}"
         case _:
             return power_stumble, number, 2 * number

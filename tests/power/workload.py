@@ -23,7 +23,7 @@ from holdfast.profiles import embedded
 from holdfast.settings import Settings, load
 from tests.integration.bus import serving
 from tests.power import facts
-from tests.power.workflows import SIGNAL, id_of, message_of, story_of, waits
+from tests.power.workflows import SIGNAL, WORD, id_of, message_of, story_of, waits
 
 DIED = 9
 CODEC = AvroCodec()
@@ -73,7 +73,7 @@ async def drive(client: Client, number: int, tell: Callable[[facts.AnyFact], Non
     handle = await client.start(definition, value, id=id_of(number))
     tell(facts.Started(id_of(number)))
     if waits(number):
-        await client.signal(id_of(number), SIGNAL, "word", message_id=message_of(number))
+        await client.signal(id_of(number), SIGNAL, WORD, message_id=message_of(number))
         tell(facts.Signalled(id_of(number), message_of(number)))
     assert await handle.result() == result
     tell(facts.Ended(id_of(number)))
