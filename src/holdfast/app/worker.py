@@ -9,7 +9,9 @@ Laws of this file:
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextvars import copy_context
+from types import coroutine
 from typing import Any
 
 import msgspec
@@ -48,19 +50,23 @@ class Execution:
         self._store = store
         self._blobs = BlobShelf(store)
 
-    async def run(self, task: ExecuteStep) -> StepResult:
-        """Run the author's function and tell what came of it; never raises for the author's errors."""
+    async def run(self, task: ExecuteStep, waits: Callable[[], None] = lambda: None) -> StepResult:
+        """Run the author's function and tell what came of it; never raises for the author's errors.
+
+        `waits` is called when the function waits for the first time, if it ever does.
+        """
         definition = steps.get(task.name)
         if definition is None:
             names = ", ".join(steps.names()) or "none"
             return failed(task, Failure("UnknownStep", f"no step {task.name!r} on this worker (it has: {names})"))
         try:
             if task.input.blob is not None:
+                waits()
                 await self._fetch(task)
             args, kwargs = definition.shape.decode_arguments(self._blobs.read(task.input))
             if "key" in definition.shape.given:
                 kwargs["key"] = task.key
-            value = await within(task, definition.run(args, kwargs))
+            value = await within(task, definition.run(args, kwargs), waits)
             data = definition.shape.encode_result(value)
         except (UnfitValue, ProgramStuck) as error:
             return failed(task, failure_of(error, task.step_id, retryable=False))
@@ -71,6 +77,7 @@ class Execution:
         blobs: dict[str, bytes] = {}
         result = claim_check(data, blobs)
         if blobs:
+            waits()
             await self._keep(blobs)
         return StepResult(
             run_id=task.run_id, incarnation=task.incarnation, step_id=task.step_id, attempt=task.attempt, result=result
@@ -95,16 +102,40 @@ class Execution:
                 return
 
 
-async def within(task: ExecuteStep, work: Coroutine[Any, Any, Any]) -> Any:
-    """Give an attempt its time and no more; the author's own TimeoutError passes as it is."""
-    limit = asyncio.timeout(task.timeout)
+async def within(task: ExecuteStep, work: Coroutine[Any, Any, Any], waits: Callable[[], None]) -> Any:
+    """Give an attempt its time and no more; the author's own TimeoutError passes as it is.
+
+    A function that never waits cannot be interrupted either: its clock is set when it waits for the first time.
+    """
+    until = asyncio.get_running_loop().time() + task.timeout
+    try:
+        awaited = work.send(None)
+    except StopIteration as done:
+        return done.value
+    waits()
+    limit = asyncio.timeout_at(until)
     try:
         async with limit:
-            return await work
+            return await begun(work, awaited)
     except TimeoutError:
         if limit.expired():
             raise TimeoutError(f"attempt {task.attempt} took longer than {task.timeout:g} s") from None
         raise
+
+
+@coroutine
+def begun(work: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
+    """Await the rest of a coroutine that has begun already and waits for `awaited`."""
+    while True:
+        try:
+            yield awaited
+        except BaseException as thrown:  # noqa: BLE001 - it is the coroutine's to handle
+            try:
+                awaited = work.throw(thrown)
+            except StopIteration as done:
+                return done.value
+        else:
+            return (yield from work)
 
 
 def failed(task: ExecuteStep, failure: Failure) -> StepResult:
@@ -118,7 +149,12 @@ def failed(task: ExecuteStep, failure: Failure) -> StepResult:
 
 
 class LocalWorker:
-    """Executes tasks that this very process's orchestrator hands over, after their commit."""
+    """Executes tasks that this very process's orchestrator hands over, after their commit.
+
+    A runner executes one step after the other in one asyncio task, up to the first that waits for something; then the
+    next runner takes over what is in line, and the first ends with its step. So a step has a task of its own whenever
+    anybody could tell: the name of `asyncio.current_task()` aside.
+    """
 
     def __init__(
         self, execution: Execution, sink: Callable[[StepResult], None], *, concurrency: int = CONCURRENCY
@@ -127,8 +163,10 @@ class LocalWorker:
         self._sink = sink
         self._free = concurrency
         self._waiting: deque[ExecuteStep] = deque()
+        self._taken_care_of = False  # a runner is there, or coming, that takes what is in line
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[tuple[str, int, str, int]] = set()
+        self._context = copy_context()
 
     def submit(self, task: ExecuteStep) -> None:
         """Take a task; it waits its turn when too many are running. One that is here already is not taken twice."""
@@ -136,33 +174,53 @@ class LocalWorker:
         if attempt in self._held:
             return
         self._held.add(attempt)
-        if self._free <= 0:
-            self._waiting.append(task)
+        self._waiting.append(task)
+        self._take_care()
+
+    def _take_care(self) -> None:
+        """See to it that a runner takes what is in line, unless too many steps are under way."""
+        if self._taken_care_of or not self._waiting or self._free <= 0:
             return
+        self._taken_care_of = True
         self._free -= 1
-        running = asyncio.get_running_loop().create_task(self._work(task))
+        running = asyncio.get_running_loop().create_task(self._work(), context=self._context.copy())
         self._running.add(running)
         running.add_done_callback(self._running.discard)
 
-    async def _work(self, task: ExecuteStep) -> None:
+    async def _work(self) -> None:
+        mine = True  # what is in line is ours to take
+        this = asyncio.current_task()
+
+        def waits() -> None:
+            nonlocal mine
+            if mine:
+                mine = self._taken_care_of = False
+                self._take_care()
+
         try:
-            await self._execute(task)
-            while self._waiting:
-                await self._execute(self._waiting.popleft())
+            # What a step left behind in its context or its task is not for the next one to find.
+            while mine and self._waiting and copy_context() == self._context and not (this and this.cancelling()):
+                await self._execute(self._waiting.popleft(), waits)
         finally:
             self._free += 1
+            if mine:
+                self._taken_care_of = False
+            self._take_care()
 
-    async def _execute(self, task: ExecuteStep) -> None:
+    async def _execute(self, task: ExecuteStep, waits: Callable[[], None]) -> None:
         try:
-            self._sink(await self._execution.run(task))
+            self._sink(await self._execution.run(task, waits))
         finally:
             self._held.discard((task.run_id, task.incarnation, task.step_id, task.attempt))
 
     async def drain(self, deadline: float) -> None:
         """Finish what runs, up to `deadline` seconds; what does not start is sent again by the shard's next owner."""
-        self._waiting.clear()
-        if self._running:
-            await asyncio.wait(self._running, timeout=deadline)
+        while len(self._waiting) > max(self._free, 0):
+            self._waiting.pop()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + deadline
+        while self._running and (left := until - loop.time()) > 0:
+            await asyncio.wait(self._running, timeout=left)
 
 
 class Worker:
