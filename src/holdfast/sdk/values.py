@@ -15,6 +15,9 @@ import msgspec
 
 T = TypeVar("T")
 
+_POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
+_KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
+
 
 class _Given:
     """The type of `GIVEN`."""
@@ -91,6 +94,16 @@ class Shape:
         self._arguments: msgspec.json.Decoder[Any] | None = None
         self._result: msgspec.json.Decoder[Any] | None = None
         self._single = self.names[0] if len(self.names) == 1 else None
+        self._by_place = tuple(n for n in self.names if self._kind(n) is _POSITIONAL_ONLY)
+        self._by_name = tuple(n for n in self.names if n not in self._by_place)
+        self._single_by_name = self._single is not None and self._kind(self._single) is _KEYWORD_ONLY
+        # Written once: an error needs them seldom, a call would write them every time.
+        self._the_argument = f"argument {self._single!r} of {self.name}()"
+        self._the_arguments = f"the arguments of {self.name}()"
+        self._the_result = f"the result of {self.name}()"
+
+    def _kind(self, name: str) -> Any:
+        return self.signature.parameters[name].kind
 
     def check(self) -> None:
         """Refuse what cannot travel, at import: positional-only or variadic parameters."""
@@ -113,12 +126,12 @@ class Shape:
             TypeError: the call does not fit the signature.
         """
         if self._single is not None and len(args) == 1 and not kwargs:
-            return encode(args[0], f"argument {self._single!r} of {self.name}()")
+            return encode(args[0], self._the_argument)
         bound = self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k not in self.given})
         bound.apply_defaults()
         values = {name: bound.arguments[name] for name in self.names}
         if self._single is not None:
-            return encode(values[self._single], f"argument {self._single!r} of {self.name}()")
+            return encode(values[self._single], self._the_argument)
         if not values:
             return b"null"
         try:
@@ -139,15 +152,12 @@ class Shape:
         if self._arguments is None:
             self._arguments = self._arguments_decoder()
         if self._single is not None:
-            value = decode(self._arguments, data, f"argument {self._single!r} of {self.name}()")
-            if self.signature.parameters[self._single].kind is inspect.Parameter.KEYWORD_ONLY:
-                return (), {self._single: value}
-            return (value,), {}
-        values = decode(self._arguments, data, f"the arguments of {self.name}()")
-        positional = [n for n in self.names if self.signature.parameters[n].kind is inspect.Parameter.POSITIONAL_ONLY]
+            value = decode(self._arguments, data, self._the_argument)
+            return ((), {self._single: value}) if self._single_by_name else ((value,), {})
+        values = decode(self._arguments, data, self._the_arguments)
         return (
-            tuple(getattr(values, name) for name in positional),
-            {name: getattr(values, name) for name in self.names if name not in positional},
+            tuple([getattr(values, name) for name in self._by_place]),
+            {name: getattr(values, name) for name in self._by_name},
         )
 
     def _arguments_decoder(self) -> msgspec.json.Decoder[Any]:
@@ -163,9 +173,9 @@ class Shape:
         return decoder(msgspec.defstruct("Arguments", fields, kw_only=True))
 
     def encode_result(self, value: object) -> bytes:
-        return encode(value, f"the result of {self.name}()")
+        return encode(value, self._the_result)
 
     def decode_result(self, data: bytes) -> Any:
         if self._result is None:
             self._result = decoder(self._hint("return"))
-        return decode(self._result, data, f"the result of {self.name}()")
+        return decode(self._result, data, self._the_result)
