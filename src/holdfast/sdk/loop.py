@@ -17,33 +17,33 @@ import sys
 import warnings
 from asyncio import _get_running_loop, _set_running_loop, tasks
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextvars import Context, copy_context
-from types import FrameType
 from typing import Any, Final, Protocol, TypeAlias
 
+import msgspec
+
+from holdfast.sdk import generators
 from holdfast.sdk.eviction import Evicted, forget_callbacks, forget_frames, unwind, unwind_generator
-from holdfast.sdk.guard import RefusingLoop, refuse
+from holdfast.sdk.guard import RefusingLoop
+from holdfast.sdk.unordered import TASKS, close, refuse_unordered_completion, refuse_unordered_wait
 
 __all__ = ["DurableTimer", "Evicted", "Future", "Handle", "Task", "Timers", "WorkflowLoop"]
 
 Handler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 _MICROS: Final = 1_000_000
-_TASKS: Final = vars(tasks)
-_BY_ADDRESS: Final[Any] = object.__hash__
+# From 3.14 on the current task belongs to the thread, not to the loop.
+_TASK_OF_THREAD: Final = sys.version_info >= (3, 14)
 _warn_unawaited: Final = warnings._warn_unawaited_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - called by the interpreter
 
 
-class Handle:
+class Handle(msgspec.Struct, eq=False):
     """A callback that waits for its turn. asyncio's own also keeps a loop, a traceback and a repr."""
 
-    __slots__ = ("args", "callback", "context")
-
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
-        self.callback: Callable[..., object] | None = callback
-        self.args = args
-        self.context = context
+    callback: Callable[..., object] | None
+    args: tuple[Any, ...]
+    context: Context
 
     def cancel(self) -> None:
         self.callback = None
@@ -56,42 +56,30 @@ class Handle:
 class DurableTimer(Handle):
     """A wait of the run. `number` counts the run's timers from 1; `due` is in integer microseconds since the epoch."""
 
-    __slots__ = ("_loop", "_open", "_when", "number")
-
-    def __init__(
-        self,
-        loop: "WorkflowLoop",
-        number: int,
-        when: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: Context,
-    ) -> None:
-        super().__init__(callback, args, context)
-        self.number = number
-        self._loop = loop
-        self._when = when
-        self._open = when < math.inf
+    loop: "WorkflowLoop"
+    number: int
+    moment: float
+    is_open: bool
 
     @property
     def due(self) -> int:
-        return round(self._when * _MICROS)
+        return round(self.moment * _MICROS)
 
     def when(self) -> float:
-        return self._when
+        return self.moment
 
     def fire(self) -> None:
         """Called by the loop's owner when TimerFired is applied; the callback runs in the next turn."""
-        if self._open and self.callback is not None:
-            self._open = False
-            self._loop._ready.append(self)  # noqa: SLF001 - one concept in two classes
+        if self.is_open and self.callback is not None:
+            self.is_open = False
+            self.loop._ready.append(self)  # noqa: SLF001 - one concept in two classes
 
     def cancel(self) -> None:
         super().cancel()
-        if self._open:
-            self._open = False
-            if not self._loop.evicted:
-                self._loop.timers.cancel(self)
+        if self.is_open:
+            self.is_open = False
+            if not self.loop.evicted:
+                self.loop.timers.cancel(self)
 
 
 class Timers(Protocol):
@@ -142,6 +130,7 @@ class Task(asyncio.Task[Any]):
 class WorkflowLoop(RefusingLoop):
     __slots__ = (
         "_abandoned",
+        "_generators",
         "_handler",
         "_numbers",
         "_ready",
@@ -166,6 +155,7 @@ class WorkflowLoop(RefusingLoop):
         self._timer_numbers = 0
         self._handler: Handler | None = None
         self._abandoned: list[AsyncGenerator[Any, Any]] = []
+        self._generators: set[int] | None = None
 
     # for the owner:
 
@@ -189,9 +179,8 @@ class WorkflowLoop(RefusingLoop):
         """One turn: run what is ready, and what becomes ready by it, until quiet. Another loop's task may call it."""
         if self.evicted:
             raise RuntimeError("the run was dropped: its loop cannot be entered again")
-        outer = _enter(self)
-        hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(None, self._left)
+        before = _enter(self)
+        hooks = generators.watch(WorkflowLoop)
         ready = self._ready
         handle: Handle | None
         try:
@@ -208,8 +197,9 @@ class WorkflowLoop(RefusingLoop):
                     self.call_exception_handler({"message": f"callback {callback!r} raised", "exception": error})
         finally:
             handle = callback = None  # a failure's traceback may keep this frame
-            sys.set_asyncgen_hooks(*hooks)
-            _leave(outer)
+            if hooks is not None:
+                sys.set_asyncgen_hooks(*hooks)
+            _leave(before)
 
     def evict(self) -> None:
         """Drop the run: end all that is unfinished without effect, and break the cycles that would keep its memory."""
@@ -227,6 +217,7 @@ class WorkflowLoop(RefusingLoop):
             self._ready.clear()
             self._tasks.clear()
             self._abandoned.clear()
+            generators.disown(self._generators or (), self)
             self.unhandled.clear()
             self._handler = None
             self.timers = _NO_TIMERS
@@ -258,7 +249,13 @@ class WorkflowLoop(RefusingLoop):
         waiter = task._fut_waiter  # type: ignore[attr-defined]  # noqa: SLF001 - the other half of the cycle
         forget_callbacks([task, waiter])
 
-    def _left(self, generator: AsyncGenerator[Any, Any]) -> None:
+    def begins(self, generator: int) -> None:
+        """An async generator begins in this turn."""
+        if self._generators is None:
+            self._generators = set()
+        self._generators.add(generator)
+
+    def left(self, generator: AsyncGenerator[Any, Any]) -> None:
         """The last reference to an unfinished async generator went."""
         if self.evicted:
             unwind_generator(generator)
@@ -276,11 +273,11 @@ class WorkflowLoop(RefusingLoop):
     def time(self) -> float:
         return self.now
 
-    def get_debug(self) -> bool:
-        return False
+    # Debugging would read clocks and addresses: it stays off. asyncio asks at every future, and C answers sooner.
+    get_debug = staticmethod(bool)  # bool() is False
 
     def set_debug(self, enabled: bool) -> None:  # noqa: FBT001 - asyncio's signature
-        """Debugging would read clocks and addresses: it stays off."""
+        """It stays off."""
 
     def is_running(self) -> bool:
         return _get_running_loop() is self
@@ -325,15 +322,15 @@ class WorkflowLoop(RefusingLoop):
         self._timer_numbers += 1
         if context is None:
             context = copy_context()
-        timer = DurableTimer(self, self._timer_numbers, when, callback, args, context)
+        timer = DurableTimer(callback, args, context, self, self._timer_numbers, when, when < math.inf)
         if when < math.inf:
             self.timers.start(timer)
         return timer
 
     def create_future(self) -> Future:
         caller = sys._getframe(1)  # noqa: SLF001 - who asks decides whether there is a set to be judged
-        if caller.f_globals is _TASKS:
-            _refuse_unordered_wait(caller)
+        if caller.f_globals is TASKS:
+            refuse_unordered_wait(caller)
         return self.durable_future()
 
     def create_task(
@@ -345,11 +342,11 @@ class WorkflowLoop(RefusingLoop):
         **_eager: Any,  # eager_start of 3.12+: a task starts in its order in any case
     ) -> Task:
         if self.evicted:
-            _close(coro)
+            close(coro)
             raise Evicted
         caller = sys._getframe(1)  # noqa: SLF001 - as in create_future
-        if caller.f_globals is _TASKS:
-            _refuse_unordered_completion(caller, coro)
+        if caller.f_globals is TASKS:
+            refuse_unordered_completion(caller, coro)
         self._numbers += 1
         number = self._numbers
         task = Task(coro, loop=self, name=name or f"Task-{number}", context=context)
@@ -399,9 +396,8 @@ def _enter(loop: WorkflowLoop) -> _Outer:
     if outer is loop:
         raise RuntimeError("the loop is in a turn already")
     task = None
-    # From 3.14 on the current task belongs to the thread, not to the loop.
-    if sys.version_info >= (3, 14) and outer is not None:
-        task = tasks._swap_current_task(outer, None)  # noqa: SLF001 - asyncio's own way to set a task aside
+    if _TASK_OF_THREAD and outer is not None:
+        task = tasks._swap_current_task(outer, None)  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio's own way to set a task aside
     _set_running_loop(loop)
     return outer, task
 
@@ -409,39 +405,12 @@ def _enter(loop: WorkflowLoop) -> _Outer:
 def _leave(before: _Outer) -> None:
     outer, task = before
     _set_running_loop(outer)
-    if sys.version_info >= (3, 14) and outer is not None:
-        tasks._swap_current_task(outer, task)  # noqa: SLF001 - as in _enter
-
-
-# -------------------------------------------------------------------------------------------------------- sets in order
-
-
-def _refuse_unordered_wait(caller: FrameType) -> None:
-    if caller.f_code.co_name != "_wait":
-        return
-    waited_for = caller.f_locals.get("fs", ())
-    if len(waited_for) > 1 and any(type(future).__hash__ is _BY_ADDRESS for future in waited_for):
-        refuse("asyncio.wait", "Its set would have no order: wait for tasks, or futures of loop.create_future().")
-
-
-def _refuse_unordered_completion(caller: FrameType | None, coro: Any) -> None:
-    while caller is not None and caller.f_globals is _TASKS:
-        if caller.f_code.co_qualname.startswith(("as_completed", "_AsCompletedIterator")):
-            _close(coro)
-            refuse(
-                "asyncio.as_completed",
-                "It puts coroutines into a set, without order: give it tasks, [asyncio.create_task(c) for c in …].",
-            )
-        caller = caller.f_back
+    if _TASK_OF_THREAD and outer is not None:
+        tasks._swap_current_task(outer, task)  # type: ignore[attr-defined]  # noqa: SLF001 - as in _enter
 
 
 async def _closed(generator: AsyncGenerator[Any, Any]) -> None:
     await generator.aclose()
-
-
-def _close(coro: Any) -> None:
-    if isinstance(coro, Coroutine):
-        coro.close()
 
 
 def _warn_if_live(coro: Any) -> None:
