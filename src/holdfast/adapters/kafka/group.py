@@ -40,21 +40,12 @@ LONGEST_PAUSE = 5.0
 ENOUGH_BYTES = 8 * 1024 * 1024
 LIMITS = Limits(wait_ms=500, bytes=16 * 1024 * 1024, partition_bytes=2 * 1024 * 1024)
 MARGIN = 0.25
-PACE = 0.002
-"""Seconds between two deliveries at least: a broker looks at every partition for each, so it is asked less often."""
 
 Partitions = frozenset[TopicPartition]
 Change = Callable[[Partitions], Awaitable[None]]
 Progress = Callable[[], Mapping[TopicPartition, tuple[int, str]]]
 
 _log = logging.getLogger(__name__)
-
-
-async def pace(delivered_at: float) -> None:
-    """Leave the log a moment after a delivery."""
-    early = delivered_at + PACE - asyncio.get_running_loop().time()
-    if early > 0:
-        await asyncio.sleep(early)
 
 
 def group_consumer(bootstrap: str, client_id: str, group: str, instance: str | None, **options: Any) -> Consumer:
@@ -99,7 +90,6 @@ class Group:
         self._failure: BaseException | None = None
         self._buffer: deque[Record] = deque()
         self._bytes = 0
-        self._delivered_at = 0.0
         self._committed: dict[TopicPartition, tuple[int, str]] = {}
         self._closed = False
         self._keeping: asyncio.Task[None] | None = None
@@ -191,7 +181,6 @@ class Group:
         consumer = self._consumer
         if consumer is None:
             return
-        await pace(self._delivered_at)
         try:
             # The limit is for a rebalance, during which the client waits without one.
             async with asyncio.timeout(wait + MARGIN):
@@ -204,8 +193,6 @@ class Group:
             return
         if consumer is not self._consumer or not self._ready.is_set():
             return
-        if fetched:
-            self._delivered_at = asyncio.get_running_loop().time()
         self._buffer.extend(fetched)
         self._bytes += sum(map(_size, fetched))
 

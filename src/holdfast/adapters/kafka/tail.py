@@ -15,7 +15,6 @@ from aiokafka.structs import TopicPartition
 
 from holdfast.adapters.kafka.consumer import Consumer
 from holdfast.adapters.kafka.errors import TROUBLE
-from holdfast.adapters.kafka.group import pace
 from holdfast.ports.log import Record
 
 PAUSE = 0.2
@@ -34,7 +33,6 @@ class KafkaTail:
         self._next: dict[int, int] = {}
         self._watching = asyncio.Event()
         self._buffer: deque[Record] = deque()
-        self._delivered_at = 0.0
 
     async def watch(self, partitions: Collection[int]) -> None:
         new = sorted(set(partitions) - self._next.keys())
@@ -66,12 +64,9 @@ class KafkaTail:
                 if not self._watching.is_set():
                     await self._watching.wait()
                 try:
-                    await pace(self._delivered_at)
                     fetched = await self._consumer.take(wait)
                 except TROUBLE:
                     await asyncio.sleep(PAUSE)
                     return
-                if fetched:
-                    self._delivered_at = asyncio.get_running_loop().time()
                 self._next |= {record.partition: record.offset + 1 for record in fetched}
                 self._buffer.extend(fetched)
