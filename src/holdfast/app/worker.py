@@ -377,9 +377,10 @@ class Worker:
             while not self._results.empty():
                 batch.append(self._results.get_nowait())
             known = {key: value for _, _, value, key in batch if value is not None}
-            if known:
-                await self._keys.remember(known, RESULT_KEPT)
-            await self._publish_all([outgoing for outgoing, _, _, _ in batch])
+            async with asyncio.TaskGroup() as both:  # in this order on their ways, but neither waits for the other
+                if known:
+                    both.create_task(self._keys.remember(known, RESULT_KEPT))
+                both.create_task(self._publish_all([outgoing for outgoing, _, _, _ in batch]))
             for _, record, _, _ in batch:
                 await tasks.done(record)
                 self._results.task_done()

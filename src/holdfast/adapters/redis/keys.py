@@ -6,9 +6,10 @@ Laws of this file:
 - One round trip a call, however many keys.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,17 +42,19 @@ class RedisKeys:
         self, url: str, namespace: str = "holdfast", *, patience: float = PATIENCE, pause: float = PAUSE
     ) -> None:
         self._prefix = f"{namespace}:"
+        self._patience = patience
         self._pause = pause
         self._away = False
         self._again_at = 0.0
         self._redis = Redis.from_url(
             url,
             socket_connect_timeout=patience,
-            socket_timeout=patience,
+            socket_timeout=None,  # its own limit costs a task for each write; ours is around the whole call
             # A connection that died while idle is made anew, once, within the call.
             retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
         )
         self._claim = self._redis.register_script(_script("claim"))
+        self._remember = self._redis.register_script(_script("remember"))
         self._release = self._redis.register_script(_script("release"))
 
     async def open(self) -> None:
@@ -74,10 +77,8 @@ class RedisKeys:
 
     async def remember(self, results: Mapping[str, bytes], ttl: float) -> None:
         async def ask() -> None:
-            pipeline = self._redis.pipeline(transaction=False)
-            for key, result in results.items():
-                pipeline.set(self._prefix + key, _RESULT + result, px=_milliseconds(ttl))  # type: ignore[unused-awaitable]  # a pipeline notes it down
-            await pipeline.execute()
+            values = [_RESULT + result for result in results.values()]
+            await self._remember(keys=self._named(results), args=[_milliseconds(ttl), *values])
 
         if results:
             await self._try(ask, None)
@@ -102,7 +103,8 @@ class RedisKeys:
                 return otherwise
             self._again_at = time.monotonic() + self._pause  # this call tries, the others go on without
         try:
-            answer = await ask()
+            async with asyncio.timeout(self._patience):
+                answer = await ask()
         except (RedisError, OSError) as gone:
             if not self._away:
                 log.warning("Redis does not serve (%s); going on without its keys, only slower", gone)
@@ -114,7 +116,7 @@ class RedisKeys:
             self._away = False
         return answer
 
-    def _named(self, keys: Sequence[str]) -> list[str]:
+    def _named(self, keys: Iterable[str]) -> list[str]:
         return [self._prefix + key for key in keys]
 
 
