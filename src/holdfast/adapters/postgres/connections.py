@@ -15,7 +15,8 @@ from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
-from holdfast.adapters.postgres.arrays import teach
+from holdfast.adapters.postgres.arrays import Packed, teach
+from holdfast.adapters.postgres.direct import Direct
 from holdfast.adapters.postgres.errors import in_words_of_the_port
 from holdfast.adapters.postgres.statements import Statement, statement
 from holdfast.ports.store import Unavailable
@@ -39,6 +40,7 @@ class Connection:
     def __init__(self, link: AsyncConnection) -> None:
         self.link = link
         self._cursor = AsyncRawCursor(link)
+        self._direct = Direct(link)
 
     @property
     def sound(self) -> bool:
@@ -48,6 +50,10 @@ class Connection:
         """Run a statement, and give its rows."""
         await self.run_ordered(asked.sql, asked.ordered(values or {}))
         return [] if self._cursor.description is None else await self._cursor.fetchall()
+
+    async def run_packed(self, asked: Statement, values: Mapping[str, Packed]) -> list[Any]:
+        """Run a statement whose parameters are all packed, and give its rows."""
+        return await self._direct.run(asked.sql, asked.ordered(values))
 
     async def run_ordered(self, sql: bytes, values: Sequence[Any]) -> None:
         await self._cursor.execute(sql, values, prepare=True, binary=True)

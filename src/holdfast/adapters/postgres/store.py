@@ -96,7 +96,7 @@ class PostgresStore:
         if not batch:
             return COMMITTED
         async with self._commits.lend() as connection:
-            stale = await connection.run(*laid_out(batch))
+            stale = await connection.run_packed(*laid_out(batch))
         if stale:
             return Fenced(frozenset(shard for (shard,) in stale))
         self._committed.set()
@@ -120,7 +120,9 @@ class PostgresStore:
     async def existing(self, run_ids: Collection[str]) -> frozenset[str]:
         if not run_ids:
             return frozenset()
-        return frozenset(found for (found,) in await self._ask("existing_runs", run_ids=texts(run_ids)))
+        async with self._questions.lend() as connection:
+            rows = await connection.run_packed(statement("existing_runs"), {"run_ids": texts(run_ids)})
+        return frozenset(found for (found,) in rows)
 
     async def inbox(self, run_ids: Collection[str]) -> Sequence[InboxRow]:
         return [InboxRow(*row) for row in await self._ask("read_inbox", run_ids=texts(run_ids))]
