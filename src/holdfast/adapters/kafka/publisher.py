@@ -14,12 +14,11 @@ Laws of this file:
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from aiokafka import errors
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
@@ -27,6 +26,7 @@ from holdfast.adapters.kafka.connection import Client
 from holdfast.adapters.kafka.errors import NEW_PRODUCER, TOO_LARGE, TROUBLE, missing
 from holdfast.adapters.kafka.lanes import Call, Lane, Lanes
 from holdfast.adapters.kafka.metadata import NO_LEADER, Described
+from holdfast.adapters.kafka.requests import produce, produced
 from holdfast.ports.log import Outgoing, Unreachable
 
 MAX_BATCH = 512 * 1024
@@ -132,10 +132,7 @@ class Publisher:
                 lanes.drop(topic, missing(topic))
         lanes.place(self._topics)
         by_leader, hindered = self._batches(lanes)
-        answers = await asyncio.gather(
-            *(self._send(client, leader, batches) for leader, batches in by_leader.items()), return_exceptions=True
-        )
-        for answer in answers:
+        for answer in await self._sent(client, by_leader):
             if isinstance(answer, BaseException):
                 self._producer = None
                 hindered = answer
@@ -143,6 +140,17 @@ class Publisher:
             for lane, count, code in answer:
                 hindered = self._settle(lanes, lane, count, code) or hindered
         return hindered
+
+    async def _sent(self, client: Client, by_leader: Mapping[int, list[Batch]]) -> list[list[Verdict] | BaseException]:
+        """Send a request to each leader, and give what came of each."""
+        if len(by_leader) == 1:  # the usual case, without a task of its own
+            ((leader, batches),) = by_leader.items()
+            try:
+                return [await self._send(client, leader, batches)]
+            except Exception as error:  # noqa: BLE001 - as with several: whatever it is, these are sent again
+                return [error]
+        sending = (self._send(client, leader, batches) for leader, batches in by_leader.items())
+        return await asyncio.gather(*sending, return_exceptions=True)
 
     async def _ready(self, topics: AbstractSet[str]) -> Client:
         """See to a client, a producer id of this connection, and the topics' leaders."""
@@ -192,18 +200,9 @@ class Publisher:
 
     async def _send(self, client: Client, leader: int, batches: Sequence[Batch]) -> list[Verdict]:
         """Send one request; tells of each batch its lane, its number of records, and the broker's verdict."""
-        topics: dict[str, list[tuple[int, bytes]]] = {}
-        counts = {}
-        for lane, count, data in batches:
-            topics.setdefault(lane[0], []).append((lane[1], data))
-            counts[lane] = count
-        request = ProduceRequest(None, -1, int(self._timeout * 1000), list(topics.items()))
-        response = await client.send(leader, request)
-        return [
-            ((topic, answer[0]), counts[topic, answer[0]], answer[1])
-            for topic, answers in response.topics
-            for answer in answers
-        ]
+        counts = {lane: count for lane, count, _data in batches}
+        request = produce(((*lane, data) for lane, _count, data in batches), int(self._timeout * 1000))
+        return [(lane, counts[lane], code) for lane, code in produced(await client.send(leader, request))]
 
     def _settle(self, lanes: Lanes, lane: Lane, count: int, code: int) -> BaseException | None:
         """Act on a verdict; returns it if the batch is to be sent again."""

@@ -11,19 +11,18 @@ Version 10 is in every broker from Kafka 2.1 on and the oldest that gives out ba
 
 import struct
 from collections.abc import Collection, Iterator, Mapping
-from io import BytesIO
 from typing import Any
 
 import msgspec
-from aiokafka import errors
 from aiokafka.structs import TopicPartition
 
-API = 1
-VERSION = 10
+from holdfast.adapters.kafka.requests import Request as Request  # noqa: PLC0414 - what a session gives out
+from holdfast.adapters.kafka.requests import Spoken
+
+FETCH = Spoken("Fetch", 1, 10)
 NO_SESSION = 0
 LAST_EPOCH = 2**31 - 1
 
-_HEADER = struct.Struct(">hhih")
 _HEAD = struct.Struct(">iiiibii")
 _LENGTH = struct.Struct(">h")
 _COUNT = struct.Struct(">i")
@@ -81,7 +80,7 @@ class Session:
             self.wanted[where] = offset
             self._news.add(where)
 
-    def request(self) -> "Request":
+    def request(self) -> Request:
         """Say what has changed; from now on the broker counts as told."""
         if self._epoch == 0:
             self.told = dict(self.wanted)
@@ -96,7 +95,7 @@ class Session:
         self._news = set()
         limits = self._limits
         head = _HEAD.pack(_READER, limits.wait_ms, 1, limits.bytes, _UNCOMMITTED, self._id, self._epoch)
-        return Request(head + _asked(asked, limits.partition_bytes) + _forgotten(forgotten))
+        return Request(FETCH, head + _asked(asked, limits.partition_bytes) + _forgotten(forgotten))
 
     def answered(self, session: int) -> None:
         """Go on in the session of an answer without an error."""
@@ -107,45 +106,6 @@ class Session:
     def begin_again(self) -> None:
         """Tell everything with the next request; it also ends the session that was."""
         self._epoch = 0
-
-
-class Request:
-    """A Fetch as a connection of aiokafka sends it: both the request and its encoded form."""
-
-    class _Header(bytes):
-        def encode(self) -> bytes:
-            return self
-
-    class _Correlation(int):
-        @property
-        def correlation_id(self) -> int:
-            return self
-
-    class RESPONSE_TYPE:  # noqa: N801 - the connection asks for it by this name
-        """The bytes as they came: they are read outside of the connection."""
-
-        @staticmethod
-        def decode(data: BytesIO) -> bytes:
-            return data.read()
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def prepare(self, versions: Mapping[int, tuple[int, int]]) -> "Request":
-        oldest, newest = versions.get(API, (0, 0))
-        if not oldest <= VERSION <= newest:
-            raise errors.IncompatibleBrokerVersion(f"this broker does not speak Fetch v{VERSION}")
-        return self
-
-    def build_request_header(self, correlation_id: int, client_id: str) -> "Request._Header":
-        client = client_id.encode()
-        return self._Header(_HEADER.pack(API, VERSION, correlation_id, len(client)) + client)
-
-    def encode(self) -> bytes:
-        return self._body
-
-    def parse_response_header(self, data: BytesIO) -> "Request._Correlation":
-        return self._Correlation(int.from_bytes(data.read(4), "big"))
 
 
 def read_answer(data: bytes) -> Answer:
