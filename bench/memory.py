@@ -19,14 +19,16 @@ from itertools import pairwise
 from pathlib import Path
 
 from holdfast.adapters.avro.codec import AvroCodec
-from holdfast.adapters.sqlite import EmbeddedLog, SqliteStore
+from holdfast.adapters.linux import LinuxHost
+from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
+from holdfast.app.effects import carrier
 from holdfast.app.orchestrator import Orchestrator
 from holdfast.app.programs import latest_version, programs
 from holdfast.app.worker import Execution, LocalWorker
 from holdfast.core.commands import Addressed, StartRun
 from holdfast.core.payload import Payload
 from holdfast.ports.log import Topic
-from holdfast.profiles.profile import StoreClock, process_name
+from holdfast.profiles.profile import NoDatabases, StoreClock, process_name
 from holdfast.sdk.definitions import step, workflow
 
 NAMESPACE = "memory"
@@ -79,17 +81,22 @@ class Engine:
         await self.log.install(
             [Topic(f"{NAMESPACE}.{name}.v1", SHARDS) for name in ("commands", "results", "tasks.default", "dlq")]
         )
-        worker = LocalWorker(Execution(self.store), lambda result: self.orchestrator.put_result(result))  # noqa: PLW0108 - made after it
+        process, clock, ledger = process_name(), StoreClock(), SqliteLedger(self.store)
+        effects = carrier(
+            ledger_=ledger, store=self.store, clock=clock, host=LinuxHost(), databases=NoDatabases(), process=process
+        )
+        worker = LocalWorker(Execution(self.store, effects), lambda result: self.orchestrator.put_result(result))  # noqa: PLW0108 - made after it
         self.orchestrator = Orchestrator(
             store=self.store,
+            ledger=ledger,
             log_=self.log,
-            clock=StoreClock(),
+            clock=clock,
             codec=AvroCodec(),
             new_program=programs(NAMESPACE),
             default_version=latest_version,
             namespace=NAMESPACE,
             shards=SHARDS,
-            process=process_name(),
+            process=process,
             serves=lambda _: True,
             dispatch=worker.submit,
             publishes=False,

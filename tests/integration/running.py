@@ -16,8 +16,10 @@ from typing import Any
 import msgspec
 
 from holdfast.adapters.avro.codec import AvroCodec
-from holdfast.adapters.sqlite import EmbeddedLog, SqliteStore
+from holdfast.adapters.linux import LinuxHost
+from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
 from holdfast.app.client import Door
+from holdfast.app.effects import carrier
 from holdfast.app.orchestrator import CACHE_BYTES, Orchestrator
 from holdfast.app.programs import latest_version, programs
 from holdfast.app.worker import Execution, LocalWorker
@@ -25,8 +27,10 @@ from holdfast.core import events as e
 from holdfast.core.commands import Addressed, Command, SignalRun, StartRun
 from holdfast.core.payload import Payload
 from holdfast.core.run import ENDED, PARKED
+from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import Log, Record, Topic
 from holdfast.ports.store import Store, StoredRun, Unavailable
+from holdfast.profiles.profile import NoDatabases
 
 NAMESPACE = "pipe"
 SHARDS = 8
@@ -58,6 +62,7 @@ class Process:
     def __init__(
         self,
         store: Store,
+        ledger: Ledger,
         log: Log,
         name: str,
         *,
@@ -72,9 +77,14 @@ class Process:
         self.store = store
         self.log = log
         self.codec = CODEC
-        self.worker = LocalWorker(Execution(store), lambda result: self.orchestrator.put_result(result))  # noqa: PLW0108 - made after it
+        effects = carrier(
+            ledger_=ledger, store=store, clock=clock, host=LinuxHost(), databases=NoDatabases(), process=name
+        )
+        self.ledger = ledger
+        self.worker = LocalWorker(Execution(store, effects), lambda result: self.orchestrator.put_result(result))  # noqa: PLW0108 - made after it
         self.orchestrator = Orchestrator(
             store=store,
+            ledger=ledger,
             log_=log,
             clock=clock,
             codec=CODEC,
@@ -284,7 +294,7 @@ async def process(
     await file.open()
     log = EmbeddedLog(file)
     await log.open()
-    running = Process(decorate(file), log, name, publishes=publishes, cache_bytes=cache_bytes)
+    running = Process(decorate(file), SqliteLedger(file), log, name, publishes=publishes, cache_bytes=cache_bytes)
     try:
         if begin:
             await running.begin()

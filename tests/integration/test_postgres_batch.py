@@ -2,9 +2,13 @@
 
 import pytest
 
-from holdfast.adapters.postgres.arrays import binaries, numbers, numbers_or_none, texts
-from holdfast.adapters.postgres.commit import TRIM_EVERY, collapsed, laid_out
+from holdfast.adapters.ledger import flat
+from holdfast.adapters.postgres.arrays import binaries, flags, numbers, numbers_or_none, texts
+from holdfast.adapters.postgres.commit import TRIM_EVERY, collapsed, laid_out, moved
+from holdfast.core.asks import Ask, Cancel
+from holdfast.ports.judging import judge
 from holdfast.ports.store import BadData, RunRow, ShardBatch, Span
+from holdfast.testing.conformance.effects import effect
 from holdfast.testing.conformance.rows import SECOND, attempt, event, run, timer, waiting
 
 
@@ -74,5 +78,28 @@ def test_arrays_are_what_postgresql_expects_on_the_wire() -> None:
     assert texts([]).data.hex() == "000000000000000000000019"
     assert texts(["ab", None]).data.hex() == "000000010000000100000019000000020000000100000002" + "6162" + "ffffffff"
     assert binaries([b"\x00"]).data.hex() == "000000010000000000000011000000010000000100000001" + "00"
+    assert binaries([None]).data.hex() == "0000000100000001000000110000000100000001" + "ffffffff"
+    assert flags([True, False]).data.hex() == (
+        "0000000100000000000000100000000200000001" + "00000001" + "01" + "00000001" + "00"
+    )
     assert numbers([-2]).data.hex() == "000000010000000000000014000000010000000100000008" + "fffffffffffffffe"
     assert numbers_or_none([None]).data.hex() == "0000000100000001000000140000000100000001" + "ffffffff"
+
+
+def test_an_effect_planned_and_moved_in_one_batch_is_one_new_row_as_it_ends() -> None:
+    asks: list[tuple[str, Ask]] = [("a", Cancel(who="owner")), ("b", Cancel(who="owner"))]
+    judged = judge({name: effect(name) for name in "ab"}, asks, now=7)
+    rows = moved({0: ShardBatch(1, 1, 0, planned=[effect("a")])}, judged)
+    assert rows["planned"] == [flat(judged.changes[0].now)]
+    assert [row[0] for row in rows["effects"]] == ["b"]
+    assert [row[0] for row in rows["story"]] == ["a", "b"]
+
+
+def test_an_effect_planned_twice_in_one_batch_is_refused() -> None:
+    with pytest.raises(BadData, match="effect a is planned twice"):
+        laid_out({0: ShardBatch(1, 1, 0, planned=[effect("a"), effect("a")])})
+
+
+def test_a_batch_that_asks_nothing_of_the_ledger_bears_none_of_it() -> None:
+    asked, _ = laid_out({0: ShardBatch(1, 1, 0, events=[event("r", 1)])})
+    assert b"effect" not in asked.sql

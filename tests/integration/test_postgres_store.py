@@ -3,39 +3,25 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
-from typing import Self
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from holdfast.adapters.postgres import PostgresStore
-from holdfast.adapters.postgres.commit import laid_out
+from holdfast.adapters.postgres.commit import laid_out, moves_laid_out
 from holdfast.adapters.postgres.statements import Statement, statement
+from holdfast.ports.judging import judge
 from holdfast.ports.store import BadData, Committed, Fenced, NewerSchema, ShardBatch, Store, Unavailable
+from holdfast.testing.conformance.effects import begin, effect
 from holdfast.testing.conformance.rows import SHARDS, Writer, event, owner, run, waiting
 from holdfast.testing.conformance.store import everything
+from tests.integration.postgres import CutCable, Link, opened, waits_for_a_lock
 from tests.servers import Servers
 
 pytestmark = pytest.mark.servers
-SOON = 10.0
-
-Link = psycopg.AsyncConnection
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(SOON):
-        while not await holds():
-            await asyncio.sleep(0.01)
-
-
-async def opened(url: str, namespace: str) -> PostgresStore:
-    store = PostgresStore(url, namespace)
-    await store.install(SHARDS)
-    await store.open()
-    return store
 
 
 @pytest.fixture
@@ -59,61 +45,6 @@ async def link(store: PostgresStore, servers: Servers, namespace: str) -> AsyncI
         await link.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(namespace)))
         await link.commit()
         yield link
-
-
-async def waits_for_a_lock(link: Link) -> int:
-    """Wait until a commit stands before a row that `link` holds; gives the pid of its backend."""
-    found: list[int] = []
-
-    async def blocked() -> bool:
-        rows = await link.execute(
-            "SELECT pid FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-        )
-        found.extend(pid for (pid,) in await rows.fetchall())
-        return bool(found)
-
-    await until(blocked)
-    return found[0]
-
-
-class CutCable:
-    """A cable to the server that can be cut between the server's work and its answer."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.server = (host, port)
-        self.cut = False
-        self._talking: set[asyncio.Task[None]] = set()
-        self._ends: list[asyncio.StreamWriter] = []
-
-    async def __aenter__(self) -> Self:
-        self._listening = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = int(self._listening.sockets[0].getsockname()[1])
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self._listening.close()
-        for end in self._ends:
-            end.close()
-        await asyncio.gather(*self._talking)
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._talking.add(task)
-        answers, questions = await asyncio.open_connection(*self.server)
-        self._ends += (writer, questions)
-        asking = asyncio.create_task(self._pass(reader, questions))
-        while (data := await answers.read(65536)) and not self.cut:
-            writer.write(data)
-        for end in (writer, questions):
-            end.close()
-            await end.wait_closed()
-        await asking
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
 
 
 async def test_when_the_answer_is_lost_the_last_batch_tells_and_a_second_try_does_nothing(
@@ -294,19 +225,24 @@ async def test_every_part_of_a_commit_and_every_question_is_carried_by_an_index(
     batch.events.append(event("q", 1))
     batch.attempts_closed, batch.timers_cleared = [("q", 0, "s")], [("q", 0, "t")]
     batch.inbox_taken, batch.number = [("q", "m")], 16
-    commit, values = laid_out({0: batch})
-    asked: list[tuple[Statement, dict[str, object]]] = [(commit, dict(values))]
+    batch.planned = [effect("new")]
+    moves = judge({"a": effect("a")}, [("a", begin())], now=1)
+    commit, values = laid_out({0: batch}, moves)
+    asked: list[tuple[Statement, Mapping[str, object]]] = [(commit, values), moves_laid_out(moves)]
     lists = {"shards": values["fence_shard"], "run_ids": values["history_run_id"]}
     names = {"message_ids": lists["run_ids"], "names": lists["run_ids"], "types": lists["run_ids"]}
+    names |= {"effect_ids": lists["run_ids"], "states": lists["run_ids"]}
     rest = {"until": 1, "before": 1, "since": 0, "limit": 1, "not_sent_to": "x", "run_id": "", "incarnation": 0}
-    given: dict[str, object] = {**lists, **names, **rest, "last": 0, "after": "", "workflow": None, "status": None}
+    rest |= {"effect_id": "a", "last": 0, "after": ""}
+    given: dict[str, object] = {**lists, **names, **rest, "name": None, "workflow": None, "status": None}
     questions = (
         "read_shards", "read_outbox", "read_runs", "read_histories", "existing_runs", "read_inbox", "expired_inbox",
         "seen_signals", "due_timers", "due_attempts", "due_or_foreign_attempts", "list_runs", "history_between",
-        "read_blobs",
+        "read_blobs", "lock_effects", "read_effects", "read_effect", "moves_of_effect", "effects_of_run",
+        "moves_of_run", "list_effects", "list_waiting_effects", "lapsed_effects", "read_processes",
     )  # fmt: skip
     asked.extend((statement(name), given) for name in questions)
-    async with store._questions.lend() as connection:  # noqa: SLF001 (plans are those of the store's own sessions)
+    async with store.questions.lend() as connection:  # plans are those of the store's own sessions
         for question, parameters in asked:
             explain = Statement(b"EXPLAIN " + question.sql, question.names)
             plan = [line for (line,) in await connection.run(explain, parameters)]

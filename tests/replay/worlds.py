@@ -23,6 +23,8 @@ from holdfast.core.commands import (
     CompleteStep,
     FailStep,
     FireTimer,
+    HearLedger,
+    ResolveEffect,
     ResumeRun,
     SignalRun,
     StartRun,
@@ -31,7 +33,9 @@ from holdfast.core.payload import Payload
 from holdfast.core.replay import ProgramStuck, Rebuilt, advance, resume
 from holdfast.core.retry import Failure
 from holdfast.core.run import PARKED, RUNNING, Run, evolve
-from holdfast.sdk.definitions import Retry, StepError, Workflow, effect, hours, signal, step, workflow
+from holdfast.core.settling import OpenStep
+from holdfast.sdk.definitions import Retry, StepError, Workflow, hours, signal, step, workflow
+from holdfast.sdk.effects import effect
 from holdfast.sdk.program import LiveProgram
 from holdfast.sdk.values import GIVEN
 
@@ -42,6 +46,8 @@ RUN_ID = "world-1"
 START = 1_700_000_000_000_000
 SIGNALS = ("left", "right")
 KINDS = ("step", "effect", "sleep", "signal", "chance", "poll")
+LEDGER = {False: ("",), True: ("PLANNED", "IN_DOUBT", "FAILED")}
+"""The states in which a failed attempt leaves the ledger: of a step, none."""
 NESTS = ("gather", "group", "timeout", "race", "completed", "spawn", "try", "events", "queue", "shield")
 
 
@@ -67,7 +73,7 @@ async def world_step(name: str) -> Number:
     raise NotImplementedError(name)
 
 
-@effect(guard="provider_key", window=hours(24), retry=Retry(attempts=1))
+@effect(guard="provider_key", window=hours(24), retry=Retry(attempts=2, initial=1.0))
 async def world_effect(name: str, *, key: str = GIVEN) -> Number:
     raise NotImplementedError(name, key)
 
@@ -284,7 +290,9 @@ class World:
                     found.append(self._attempt(step_id, open_step.attempt, open_step.due_at))
             else:
                 found += [self._complete(step_id, open_step.attempt), self._complete(step_id, open_step.attempt)]
-                found.append(self._fail(step_id, open_step.attempt))
+                found += [self._fail(step_id, open_step.attempt, state) for state in LEDGER[open_step.is_effect]]
+                if open_step.is_effect:
+                    found += self._words(step_id, open_step)
                 if trouble:
                     found.append(self._complete(step_id, open_step.attempt, b'"text"'))
         if self.run.timers and self.run.status == RUNNING:
@@ -311,9 +319,24 @@ class World:
 
         return happen
 
-    def _fail(self, step_id: str, attempt: int) -> Callable[[random.Random], Command]:
+    def _fail(self, step_id: str, attempt: int, state: str) -> Callable[[random.Random], Command]:
         error = Failure("OSError", f"no {step_id}", kinds=("builtins.OSError",))
-        return lambda _: FailStep(step_id=step_id, attempt=attempt, error=error, at=self.now)
+        return lambda _: FailStep(step_id=step_id, attempt=attempt, error=error, at=self.now, ledger=state)
+
+    def _words(self, step_id: str, step: OpenStep) -> list[Callable[[random.Random], Command]]:
+        """What the ledger may say of an effect, and a person."""
+        states = ["PARKED"]
+        if step.withdrawn or step.exhausted is not None:
+            states += ["CANCELLED", "CANCELLED"]
+        if step.parked is not None:
+            states = ["PLANNED"]
+        words = [self._word(step_id, state) for state in states]
+        if step.parked is not None:
+            words.append(lambda _: ResolveEffect(step_id=step_id, verdict="retry", by="ada", reason="looked"))
+        return words
+
+    def _word(self, step_id: str, state: str) -> Callable[[random.Random], Command]:
+        return lambda _: HearLedger(step_id=step_id, state=state, reason="unclear")
 
     def _attempt(self, step_id: str, attempt: int, due_at: int) -> Callable[[random.Random], Command]:
         def happen(_: random.Random) -> Command:

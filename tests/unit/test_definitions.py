@@ -9,7 +9,6 @@ from holdfast.sdk.definitions import (
     Retry,
     StepError,
     days,
-    effect,
     full_name,
     hours,
     minutes,
@@ -20,6 +19,7 @@ from holdfast.sdk.definitions import (
     versions,
     workflow,
 )
+from holdfast.sdk.effects import effect
 from holdfast.sdk.program import failure_of
 from holdfast.sdk.registry import DuplicateName, Names
 from holdfast.sdk.values import GIVEN
@@ -135,7 +135,7 @@ def test_an_effect_needs_a_guard_and_its_key() -> None:
         effect(guard="hope")
     with pytest.raises(TypeError, match=r"add \*, key: str = GIVEN"):
 
-        @effect(guard="provider_key")
+        @effect(guard="provider_key", window=hours(24))
         async def keyless(amount: int) -> None: ...
 
 

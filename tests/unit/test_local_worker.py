@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.adapters.sqlite import SqliteStore
+from holdfast.adapters.linux import LinuxHost
+from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
+from holdfast.app.effects import carrier
 from holdfast.app.worker import Execution, LocalWorker
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import Payload
+from holdfast.profiles.profile import NoDatabases, StoreClock
 from holdfast.sdk.definitions import step
 
 mark: ContextVar[str] = ContextVar("mark", default="nobody's")
@@ -66,7 +69,15 @@ class Here:
     """A worker, and what it said."""
 
     def __init__(self, store: SqliteStore, concurrency: int) -> None:
-        self.worker = LocalWorker(Execution(store), self._hear, concurrency=concurrency)
+        effects = carrier(
+            ledger_=SqliteLedger(store),
+            store=store,
+            clock=StoreClock(),
+            host=LinuxHost(),
+            databases=NoDatabases(),
+            process="here",
+        )
+        self.worker = LocalWorker(Execution(store, effects), self._hear, concurrency=concurrency)
         self.said: dict[str, StepResult] = {}
         self._news = asyncio.Event()
 

@@ -22,7 +22,8 @@ from holdfast.core.identity import effect_id
 from holdfast.core.payload import Payload
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
-from holdfast.sdk.definitions import StepError, Workflow, effect, hours, signal, step, workflow
+from holdfast.sdk.definitions import StepError, Workflow, hours, signal, step, workflow
+from holdfast.sdk.effects import effect
 from holdfast.sdk.program import FOR_EVER, LiveProgram
 from holdfast.sdk.values import GIVEN
 
@@ -35,7 +36,7 @@ async def program_read(note: str) -> int:
     raise NotImplementedError(note)
 
 
-@effect(guard="provider_key", window=hours(1))
+@effect(guard="provider_key", window=hours(24))
 async def program_charge(amount: int, *, key: str = GIVEN) -> int:
     raise NotImplementedError(amount, key)
 

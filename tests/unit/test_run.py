@@ -437,6 +437,9 @@ EXAMPLES: tuple[e.Event, ...] = (
     e.TimerStarted(timer_id="timer#1", due_at=NOON), e.TimerFired(timer_id="timer#1"),
     e.TimerCancelled(timer_id="timer#1"), e.SignalReceived(message_id="m", name="n", input=payload("1")),
     e.CancelRequested(), parked(), e.RunResumed(), *OUTCOMES,
+    e.StepWithdrawn(step_id="read#1"), e.StepExhausted(step_id="read#1", attempt=1, error=TIMEOUT),
+    e.StepCancelled(step_id="read#1"), e.StepParked(step_id="read#1", reason="unclear"),
+    e.ResolutionRequested(step_id="read#1", verdict="retry", by="ada", reason="looked"),
 )  # fmt: skip
 
 

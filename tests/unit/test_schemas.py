@@ -85,7 +85,7 @@ def test_there_are_no_enums_and_no_unions_but_with_null_and_times_are_micros(nam
             assert len(type_) == 2
             assert field["default"] is None
         assert '"enum"' not in json.dumps(type_)
-        is_time = field["name"].endswith("_at") or field["name"] == "deadline"
+        is_time = field["name"].endswith("_at") or field["name"] in {"deadline", "not_before"}
         assert ("timestamp-micros" in json.dumps(type_)) == is_time
 
 

@@ -105,7 +105,8 @@ class Commits:
                 if number and await self._ownership.was_committed(draft.by_shard):
                     return None
                 match await self._store.commit(draft.by_shard):
-                    case Committed():
+                    case Committed(answers=answers):
+                        draft.answers = answers
                         return None
                     case Fenced(shards=shards):
                         return await self._unless_committed(draft, Failed(draft, shards, None))

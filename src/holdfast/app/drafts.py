@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from holdfast.core.commands import Command, CompleteStep, ExecuteStep, FailStep, RunOutcome, StepResult
+from holdfast.core.commands import Command, CompleteStep, ExecuteStep, FailStep, HearLedger, RunOutcome, StepResult
 from holdfast.core.run import PARKED, Run
+from holdfast.ports.ledger import Answer
 from holdfast.ports.log import Outgoing, Record
 from holdfast.ports.store import AttemptRow, InboxRow, RunRow, ShardBatch, Span, StoredEvent, TimerRow
 
@@ -23,6 +24,12 @@ class Resend(msgspec.Struct, frozen=True):
     """The sweeper's question: is this attempt still open? Then send it again."""
 
     row: AttemptRow
+
+
+class AskAgain(msgspec.Struct, frozen=True):
+    """The ledger's answer about an effect was not heard, or could not be asked for: ask for it."""
+
+    step_id: str
 
 
 class TakeInbox(msgspec.Struct, frozen=True):
@@ -42,7 +49,7 @@ class Input(msgspec.Struct, eq=False):
 
     shard: int
     run_id: str
-    command: Command | Resend | TakeInbox | Redirect
+    command: Command | Resend | AskAgain | TakeInbox | Redirect
     incarnation: int | None = None
     origin: Record | None = None
     waiter: Any = None
@@ -51,16 +58,23 @@ class Input(msgspec.Struct, eq=False):
     def as_result(self) -> StepResult | None:
         """Say a step's result in the words of the results topic, for another owner."""
         command = self.command
-        if not isinstance(command, (CompleteStep, FailStep)):
+        if not isinstance(command, (CompleteStep, FailStep, HearLedger)):
             return None
-        return StepResult(
+        said = StepResult(
             run_id=self.run_id,
             incarnation=self.incarnation or 0,
             step_id=command.step_id,
-            attempt=command.attempt,
-            result=command.result if isinstance(command, CompleteStep) else None,
-            error=command.error if isinstance(command, FailStep) else None,
+            attempt=command.attempt or 0,
+            result=command.result if isinstance(command, (CompleteStep, HearLedger)) else None,
+            error=command.error if isinstance(command, (FailStep, HearLedger)) else None,
         )
+        match command:
+            case FailStep(ledger=state, not_before=not_before):
+                return msgspec.structs.replace(said, ledger=state, not_before=not_before)
+            case HearLedger(state=state, reason=reason):
+                return None if command.attempt is None else msgspec.structs.replace(said, ledger=state, reason=reason)
+            case _:
+                return said
 
 
 class Draft:
@@ -82,6 +96,27 @@ class Draft:
         self.ended: list[RunOutcome] = []
         self.blobs: dict[str, bytes] = {}
         self.refused: list[tuple[Input, Exception]] = []
+        self.planned: set[str] = set()
+        self.later: list[Input] = []
+        self.unheard: list[Input] = []
+        self.answers: Mapping[str, Answer] | None = None
+
+    def verdicts(self) -> list[Input]:
+        """Put the ledger's answers to the runs; those that were lost are asked for again."""
+        if self.answers is None:
+            return self.later + self.unheard
+        told = self.later
+        for effect in (answer.effect for answer in self.answers.values()):
+            if effect is not None:
+                word = HearLedger(
+                    step_id=effect.step_id,
+                    state=effect.state,
+                    result=effect.result,
+                    error=effect.error,
+                    reason=effect.reason,
+                )
+                told.append(Input(effect.shard, effect.run_id, word, effect.incarnation))
+        return told
 
     def batch(self, shard: int) -> ShardBatch:
         found = self.by_shard.get(shard)
@@ -107,11 +142,11 @@ class Draft:
             shard=shard,
             workflow=run.workflow,
             version=run.version,
-            status=run.status,
+            status=run.status if run.stands is None else PARKED,
             attributes=run.attributes,
             started_at=started_at,
             ended_at=ended_at,
-            parked=run.parked.reason if run.status == PARKED and run.parked is not None else None,
+            parked=run.stands,
         )
 
     def forget_outbox(self) -> None:

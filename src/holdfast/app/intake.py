@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 
 from holdfast.app.drafts import Input, Redirect
 from holdfast.app.records import Wire
-from holdfast.core.commands import Addressed, Command, CompleteStep, FailStep, StepResult
+from holdfast.core import effects as ledger
+from holdfast.core.commands import Addressed, Command, CompleteStep, FailStep, HearLedger, StepResult
 from holdfast.core.identity import shard_of
 from holdfast.core.payload import NOTHING
 from holdfast.ports.codec import Codec, Unreadable
@@ -122,6 +123,20 @@ def redirect(record: Record, outgoing: Outgoing) -> Input:
 
 def as_command(result: StepResult) -> Command:
     """Read a worker's word as a command to the run."""
+    if result.ledger in {ledger.PARKED, ledger.CANCELLED}:
+        return HearLedger(
+            step_id=result.step_id,
+            state=result.ledger,
+            attempt=result.attempt,
+            reason=result.reason,
+            error=result.error,
+        )
     if result.error is not None:
-        return FailStep(step_id=result.step_id, attempt=result.attempt, error=result.error)
+        return FailStep(
+            step_id=result.step_id,
+            attempt=result.attempt,
+            error=result.error,
+            ledger=result.ledger,
+            not_before=result.not_before,
+        )
     return CompleteStep(step_id=result.step_id, attempt=result.attempt, result=result.result or NOTHING)

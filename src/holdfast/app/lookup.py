@@ -13,8 +13,8 @@ import msgspec
 
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.drafts import Input
+from holdfast.app.known import Known
 from holdfast.app.live import LiveRuns, recorded
-from holdfast.app.turns import Known
 from holdfast.core import events as e
 from holdfast.core.commands import Command, CompleteStep, ResumeRun, SignalRun, StartRun
 from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check

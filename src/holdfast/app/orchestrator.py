@@ -13,6 +13,7 @@ from holdfast.app.blobs import BlobShelf
 from holdfast.app.commits import Commits, Failed, halves
 from holdfast.app.drafts import Draft, Input, Redirect
 from holdfast.app.intake import Intake
+from holdfast.app.lapses import Lapses
 from holdfast.app.live import LiveRuns, NewProgram
 from holdfast.app.lookup import Lookup
 from holdfast.app.oversize import put_aside
@@ -29,6 +30,7 @@ from holdfast.core.identity import shard_of
 from holdfast.core.run import DeadLetter
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
+from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import Log, Membership, Outgoing, Unreachable
 from holdfast.ports.store import BadData, Store, Unavailable
 
@@ -54,6 +56,7 @@ class Orchestrator:
         self,
         *,
         store: Store,
+        ledger: Ledger,
         log_: Log,
         clock: Clock,
         codec: Codec,
@@ -106,7 +109,7 @@ class Orchestrator:
             self._lookup,
             self._recovery,
             self._intake.put,
-            self.topics,
+            Lapses(ledger, process),
         )
         self._membership: Membership | None = None
         self._generation = 0
@@ -260,6 +263,7 @@ class Orchestrator:
         self._timers.disarm(key for key, row in draft.timers.items() if row is None)
         self._timers.arm((row for row in draft.timers.values() if row is not None), now)
         self._tell(draft)
+        self._intake.put(draft.verdicts())
         self.live.trim()
         positions = positions_of(draft.inputs)
         if prompt or draft.outcomes or draft.events or positions:

@@ -34,6 +34,7 @@ class Recovery:
         self._store = store
         self._codec = codec
         self._wire = wire
+        self.topics = wire.topics
 
     async def unpublished(self, shards: Collection[int]) -> tuple[list[Outgoing], dict[int, int]]:
         """Make the records that the outbox still holds, and tell the last batch of each shard."""

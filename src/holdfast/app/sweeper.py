@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Collection
 import msgspec
 
 from holdfast.app.drafts import Input, TakeInbox
+from holdfast.app.lapses import Lapses
 from holdfast.app.lookup import Lookup
 from holdfast.app.ownership import Ownership
-from holdfast.app.records import Topics
 from holdfast.app.recovery import Recovery
 from holdfast.app.timers import HORIZON, DueTimers
 from holdfast.ports.clock import Clock
@@ -47,7 +47,7 @@ class Sweeper:
         lookup: Lookup,
         recovery: Recovery,
         put: Callable[[list[Input]], None],
-        topics: Topics,
+        lapses: Lapses,
     ) -> None:
         self._store = store
         self._log = log_
@@ -57,7 +57,8 @@ class Sweeper:
         self._lookup = lookup
         self._recovery = recovery
         self._put = put
-        self._topics = topics
+        self._lapses = lapses
+        self._topics = recovery.topics
         self._identity = ""
 
     async def take_over(self, fresh: Collection[int], publish: Callable[[list[Outgoing]], Awaitable[None]]) -> None:
@@ -95,6 +96,7 @@ class Sweeper:
             return
         now = self._clock.now()
         self._put(await self._recovery.overdue(shards, now))
+        self._put(await self._lapses.of(shards, now))
         late = self._lookup.waiting_since(now - INBOX_KEPT)
         self._put([Input(row.shard, row.run_id, TakeInbox(row)) for row in late])
         for row in late:

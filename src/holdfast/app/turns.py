@@ -6,28 +6,33 @@ Laws of this file:
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from holdfast.app.drafts import RETRY, Draft, Input, Redirect, Resend, TakeInbox
+import msgspec
+
+from holdfast.app import effect_requests
+from holdfast.app.drafts import RETRY, AskAgain, Draft, Input, Redirect, Resend, TakeInbox
+from holdfast.app.known import Known, NotLoaded, Stuck
 from holdfast.app.live import LiveRun, LiveRuns, NewProgram, reprogram
 from holdfast.app.records import Wire, rfc3339, trace_of
 from holdfast.core import events as e
+from holdfast.core.asks import Cancel
 from holdfast.core.commands import (
     CancelRun,
     Command,
     CompleteStep,
     FailStep,
     ParkRun,
-    Request,
     ResumeRun,
     SignalRun,
     StartRun,
 )
 from holdfast.core.identity import event_id
 from holdfast.core.replay import ProgramStuck, advance, resume
-from holdfast.core.run import RUNNING, DeadLetter, OpenStep, Run, evolve, outcome, task
+from holdfast.core.run import RUNNING, DeadLetter, Run, evolve, outcome, task
+from holdfast.core.settling import OpenStep
 from holdfast.ports.codec import Codec
-from holdfast.ports.store import AttemptRow, InboxRow, StoredEvent, StoredRun, TimerRow
+from holdfast.ports.store import AttemptRow, InboxRow, StoredEvent, TimerRow
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +62,7 @@ class Turns:
         self._serves = serves
         self._publishes = publishes
 
-    def handle(self, inputs: list[Input], at: int, known: "Known") -> Draft:
+    def handle(self, inputs: list[Input], at: int, known: Known) -> Draft:
         """Handle a slice at store time `at`; every run it is about is in memory or in `known`."""
         draft = Draft(inputs)
         shards: dict[str, int] = {}
@@ -74,7 +79,7 @@ class Turns:
                 live.uncommitted += 1
         return draft
 
-    def _handle(self, draft: Draft, one: Input, at: int, known: "Known") -> None:
+    def _handle(self, draft: Draft, one: Input, at: int, known: Known) -> None:
         if isinstance(one.command, Redirect):
             draft.dead.append(one.command.record)
             return
@@ -91,8 +96,8 @@ class Turns:
             return
         if one.incarnation is not None and live.run.exists and one.incarnation != live.run.incarnation:
             return
-        if isinstance(command, Resend):
-            self._resend(draft, live, command.row, at)
+        if isinstance(command, (Resend, AskAgain)):
+            self._look_after(draft, live, command, at)
             return
         if not live.run.exists and isinstance(command, SignalRun):
             self._keep_for_later(draft, live, one, command, at, known)
@@ -100,14 +105,20 @@ class Turns:
         if isinstance(command, SignalRun):
             command = self._once(draft, one, command, known)
         elif isinstance(command, FailStep):
-            command = FailStep(step_id=command.step_id, attempt=command.attempt, error=command.error, at=at)
+            command = msgspec.structs.replace(command, at=at)
         elif isinstance(command, StartRun) and not command.version and not live.run.exists:
             command = known.versioned(command)
         self._advance(draft, live, command, at, known, runs_code=not one.careful)
         if isinstance(command, StartRun) and one.run_id in known.inbox:
             self._empty_inbox(draft, live, known.inbox.pop(one.run_id), at, known)
 
-    def _enter(self, draft: Draft, one: Input, at: int, known: "Known") -> LiveRun:
+    def _look_after(self, draft: Draft, live: LiveRun, command: Resend | AskAgain, at: int) -> None:
+        if isinstance(command, Resend):
+            self._resend(draft, live, command.row, at)
+        else:
+            effect_requests.ask_again(draft, live, command.step_id, self._process)
+
+    def _enter(self, draft: Draft, one: Input, at: int, known: Known) -> LiveRun:
         """Bring a run into memory: rebuilt from what the store had, or new."""
         if one.run_id in known.unreadable:
             raise DeadLetter("history_unreadable", f"run {one.run_id}: {known.unreadable[one.run_id]}")
@@ -135,7 +146,7 @@ class Turns:
         return live
 
     def _advance(
-        self, draft: Draft, live: LiveRun, command: Command, at: int, known: "Known", *, runs_code: bool = True
+        self, draft: Draft, live: LiveRun, command: Command, at: int, known: Known, *, runs_code: bool = True
     ) -> None:
         """Let a command have its effect; without `runs_code`, a new run only begins (what it would do was refused)."""
         before = live.run
@@ -154,6 +165,7 @@ class Turns:
             log.exception("run %s is parked: an error of the engine", before.run_id)
             after, happened, stored = self._park(before, command, error, at)
         if not happened:
+            effect_requests.after_the_end(draft, live, command)
             return
         self._note(draft, live, before, after, happened, stored, at)
 
@@ -179,7 +191,7 @@ class Turns:
                 log.exception("run %s: what came in cannot be recorded", before.run_id)
         raise DeadLetter("engine_error", f"what came in for run {before.run_id} cannot be recorded: {error!r}")
 
-    def _resume(self, live: LiveRun, command: ResumeRun, at: int, known: "Known") -> tuple[Run, list[e.Event]]:
+    def _resume(self, live: LiveRun, command: ResumeRun, at: int, known: Known) -> tuple[Run, list[e.Event]]:
         stored = known.stored.get(live.run.run_id)
         if stored is None or len(stored.history) != live.run.seq:
             raise NotLoaded(live.run.run_id)
@@ -222,7 +234,7 @@ class Turns:
             self._follow(draft, live, before, event, at)
         if live.program is not None and (blobs := live.program.take_blobs()):
             draft.blobs.update(blobs)
-        if after.status != before.status or after.parked is not before.parked:
+        if after.status != before.status or after.parked is not before.parked or after.stands != before.stands:
             new = not before.exists
             if new:
                 live.started_at = at
@@ -239,12 +251,21 @@ class Turns:
         run = live.run
         match event:
             case e.StepScheduled(step_id=step_id):
+                if event.guard is not None:
+                    effect_requests.plan(draft, live, event, at)
                 self._send_first(draft, live, step_id, at)
             case e.StepAttempted(step_id=step_id, attempt=attempt):
                 draft.timers[run.run_id, run.incarnation, retry_timer(step_id, attempt)] = None
                 self._send_first(draft, live, step_id, at)
-            case e.StepCompleted(step_id=step_id) | e.StepFailed(step_id=step_id) | e.StepAbandoned(step_id=step_id):
+            case (
+                e.StepCompleted(step_id=step_id)
+                | e.StepFailed(step_id=step_id)
+                | e.StepAbandoned(step_id=step_id)
+                | e.StepCancelled(step_id=step_id)
+            ):
                 self._close(draft, run, step_id, before)
+            case e.StepWithdrawn() | e.StepExhausted() | e.ResolutionRequested():
+                effect_requests.request(draft, live, event, self._process)
             case e.StepRetried(step_id=step_id, due_at=due_at, attempt=attempt):
                 draft.attempts[run.run_id, run.incarnation, step_id] = None
                 self._set_timer(draft, live, retry_timer(step_id, attempt), due_at)
@@ -290,8 +311,12 @@ class Turns:
         """Close what an ended run leaves open, and tell its consumers."""
         run = live.run
         mine = (run.run_id, run.incarnation)
-        for step_id in before.open_steps:
+        for step_id in before.open_steps.keys() - run.unsettled.keys():
             self._close(draft, run, step_id, before)
+        for step_id, step in run.unsettled.items():
+            effect_requests.ask(draft, live, step_id, Cancel(who=self._process))
+            if step_id not in before.open_steps:
+                self._expect(draft, live, step, 0, at)
         for timer_id in before.timers:
             draft.timers[(*mine, timer_id)] = None
         if live.program is not None:
@@ -305,23 +330,33 @@ class Turns:
 
     def _send(self, draft: Draft, live: LiveRun, step: OpenStep, resends: int, at: int) -> None:
         """Send an attempt once the draft is committed, and note when to ask after it."""
+        self._expect(draft, live, step, resends, at)
+        draft.tasks.append((task(live.run, step), live.trace, at))
+
+    def _expect(self, draft: Draft, live: LiveRun, step: OpenStep, resends: int, at: int) -> None:
+        """Note when to ask after an attempt."""
         run, scheduled = live.run, step.scheduled
         sent_to = self._process if self._serves(scheduled.queue) else None
         wait = max(RESEND_AFTER, scheduled.timeout, scheduled.heartbeat or 0) * 2 ** min(resends, 8)
         resend_at = at + int(wait * MICROS)
         key = (run.run_id, run.incarnation, scheduled.step_id)
         draft.attempts[key] = AttemptRow(*key, step.attempt, live.shard, sent_to, resend_at, resends)
-        draft.tasks.append((task(run, step), live.trace, at))
 
     def _resend(self, draft: Draft, live: LiveRun, row: AttemptRow, at: int) -> None:
         step = live.run.open_steps.get(row.step_id)
-        if step is None:
+        ended = live.run.unsettled.get(row.step_id)
+        if step is None and ended is None:
             draft.attempts[row.run_id, row.incarnation, row.step_id] = None
-        elif step.attempt == row.attempt and step.due_at is None:
+        elif ended is not None:
+            effect_requests.ask_again(draft, live, row.step_id, self._process)
+            self._send(draft, live, ended, row.resends + 1, at)
+        elif step is not None and step.attempt == row.attempt and step.due_at is None:
             # Else another attempt has taken the row's place, since the sweeper looked.
-            self._send(draft, live, step, row.resends + 1, at)
+            effect_requests.ask_again(draft, live, row.step_id, self._process)
+            again = self._expect if step.exhausted is not None else self._send
+            again(draft, live, step, row.resends + 1, at)
 
-    def _once(self, draft: Draft, one: Input, command: SignalRun, known: "Known") -> SignalRun:
+    def _once(self, draft: Draft, one: Input, command: SignalRun, known: Known) -> SignalRun:
         """Tell the core whether a signal's message id was taken before: stored, or in a draft on its way."""
         pair = (one.run_id, command.message_id)
         seen = pair in known.seen
@@ -329,7 +364,7 @@ class Turns:
         return SignalRun(name=command.name, message_id=command.message_id, input=command.input, seen=seen)
 
     def _keep_for_later(
-        self, draft: Draft, live: LiveRun, one: Input, command: SignalRun, at: int, known: "Known"
+        self, draft: Draft, live: LiveRun, one: Input, command: SignalRun, at: int, known: Known
     ) -> None:
         self._live.drop((one.run_id,))
         rows = known.inbox.setdefault(one.run_id, [])
@@ -342,7 +377,7 @@ class Turns:
         rows.append(row)
         draft.batch(one.shard).inbox_put.append(row)
 
-    def _empty_inbox(self, draft: Draft, live: LiveRun, rows: list[InboxRow], at: int, known: "Known") -> None:
+    def _empty_inbox(self, draft: Draft, live: LiveRun, rows: list[InboxRow], at: int, known: Known) -> None:
         for row in rows:
             event = self._codec.decode_event("SignalReceived", row.data)
             if isinstance(event, e.SignalReceived):
@@ -373,48 +408,6 @@ class Turns:
             self._live.drop((one.run_id,))
         if one.origin is not None:
             draft.dead.append(self._wire.dead(one.origin, dead.reason, str(dead)))
-
-
-class Stuck:
-    """The code of a run that cannot be rebuilt: every event finds it stuck, with the reason."""
-
-    def __init__(self, stuck: ProgramStuck) -> None:
-        self._stuck = stuck
-
-    def apply(self, event: e.Event, at: int) -> Sequence[Request]:
-        raise self._stuck
-
-    def evict(self) -> None:
-        """Nothing to drop."""
-
-    def take_blobs(self) -> dict[str, bytes]:
-        return {}
-
-
-class NotLoaded(Exception):
-    """A resume needs the run's whole history at hand; load it and try again."""
-
-
-class Known:
-    """What the store said about the runs of a slice before it was handled."""
-
-    def __init__(self, default_version: Callable[[str], str]) -> None:
-        self.stored: dict[str, StoredRun] = {}
-        self.histories: dict[str, list[e.Recorded]] = {}
-        self.asked: set[str] = set()
-        self.unreadable: dict[str, str] = {}
-        self.seen: set[tuple[str, str]] = set()
-        self.inbox: dict[str, list[InboxRow]] = {}
-        self._default_version = default_version
-
-    def versioned(self, command: StartRun) -> StartRun:
-        """Let a new run begin with the version of today."""
-        return StartRun(
-            workflow=command.workflow,
-            version=self._default_version(command.workflow),
-            input=command.input,
-            attributes=command.attributes,
-        )
 
 
 def retry_timer(step_id: str, attempt: int) -> str:

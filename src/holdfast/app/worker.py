@@ -9,18 +9,19 @@ Laws of this file:
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from types import coroutine
-from typing import Any
 
 import msgspec
 
 from holdfast.app.blobs import BlobShelf
+from holdfast.app.effects import EffectExecution
 from holdfast.app.oversize import put_aside
 from holdfast.app.patience import tries
 from holdfast.app.records import Topics, Wire
+from holdfast.app.within import within
 from holdfast.core.commands import ExecuteStep, StepResult
+from holdfast.core.effects import SETTLED
 from holdfast.core.payload import claim_check
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
@@ -30,6 +31,7 @@ from holdfast.ports.keys import Held, Keys, Known
 from holdfast.ports.log import Log, Outgoing, Record, Tasks, TooLarge, TopicMissing, Unreachable
 from holdfast.ports.store import Store, Unavailable
 from holdfast.sdk.definitions import steps
+from holdfast.sdk.effects import Effect
 from holdfast.sdk.program import failure_of
 from holdfast.sdk.values import UnfitValue
 
@@ -44,28 +46,32 @@ HELD_PAUSE = 0.2
 
 
 class Execution:
-    """Executes one attempt of a step."""
+    """Executes one attempt of a step or an effect."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, effects: EffectExecution) -> None:
         self._store = store
         self._blobs = BlobShelf(store)
+        self._effects = effects
 
-    async def run(self, task: ExecuteStep, waits: Callable[[], None] = lambda: None) -> StepResult:
+    async def run(self, task: ExecuteStep, waits: Callable[[], None] = lambda: None) -> StepResult | None:
         """Run the author's function and tell what came of it; never raises for the author's errors.
 
         `waits` is called when the function waits for the first time, if it ever does.
+        None: an effect that somebody else has, who will tell.
         """
         definition = steps.get(task.name)
-        if definition is None:
+        if definition is None or (task.guard is not None) != isinstance(definition, Effect):
             names = ", ".join(steps.names()) or "none"
-            return failed(task, Failure("UnknownStep", f"no step {task.name!r} on this worker (it has: {names})"))
+            text = f"no {task.kind} {task.name!r} on this worker (it has: {names})"
+            return failed(task, Failure("UnknownStep", text))
+        if isinstance(definition, Effect):
+            waits()
+            return await self._effects.run(task, definition)
         try:
             if task.input.blob is not None:
                 waits()
                 await self._fetch(task)
             args, kwargs = definition.shape.decode_arguments(self._blobs.read(task.input))
-            if "key" in definition.shape.given:
-                kwargs["key"] = task.key
             value = await within(task, definition.run(args, kwargs), waits)
             data = definition.shape.encode_result(value)
         except (UnfitValue, ProgramStuck) as error:
@@ -100,42 +106,6 @@ class Execution:
                 log.warning("keeping a large result waits: %s", away)
             else:
                 return
-
-
-async def within(task: ExecuteStep, work: Coroutine[Any, Any, Any], waits: Callable[[], None]) -> Any:
-    """Give an attempt its time and no more; the author's own TimeoutError passes as it is.
-
-    A function that never waits cannot be interrupted either: its clock is set when it waits for the first time.
-    """
-    until = asyncio.get_running_loop().time() + task.timeout
-    try:
-        awaited = work.send(None)
-    except StopIteration as done:
-        return done.value
-    waits()
-    limit = asyncio.timeout_at(until)
-    try:
-        async with limit:
-            return await begun(work, awaited)
-    except TimeoutError:
-        if limit.expired():
-            raise TimeoutError(f"attempt {task.attempt} took longer than {task.timeout:g} s") from None
-        raise
-
-
-@coroutine
-def begun(work: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
-    """Await the rest of a coroutine that has begun already and waits for `awaited`."""
-    while True:
-        try:
-            yield awaited
-        except BaseException as thrown:  # noqa: BLE001 - it is the coroutine's to handle
-            try:
-                awaited = work.throw(thrown)
-            except StopIteration as done:
-                return done.value
-        else:
-            return (yield from work)
 
 
 def failed(task: ExecuteStep, failure: Failure) -> StepResult:
@@ -209,9 +179,15 @@ class LocalWorker:
 
     async def _execute(self, task: ExecuteStep, waits: Callable[[], None]) -> None:
         try:
-            self._sink(await self._execution.run(task, waits))
+            result = await self._execution.run(task, waits)
+            if result is not None:
+                self._sink(result)
         finally:
             self._held.discard((task.run_id, task.incarnation, task.step_id, task.attempt))
+
+    @property
+    def idle(self) -> bool:
+        return not self._running
 
     async def drain(self, deadline: float) -> None:
         """Finish what runs, up to `deadline` seconds; what does not start is sent again by the shard's next owner."""
@@ -221,6 +197,15 @@ class LocalWorker:
         until = loop.time() + deadline
         while self._running and (left := until - loop.time()) > 0:
             await asyncio.wait(self._running, timeout=left)
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a finished task has to say: `final` if the keys may keep it under `key` for duplicates."""
+
+    record: Record
+    outgoing: Outgoing | None
+    key: str = ""
+    final: bool = False
 
 
 class Worker:
@@ -240,6 +225,7 @@ class Worker:
         process: str,
         instance: str | None = None,
         concurrency: int = CONCURRENCY,
+        execution: Execution,
     ) -> None:
         self.ready = asyncio.Event()
         self._log = log_
@@ -253,10 +239,10 @@ class Worker:
         self._instance = instance
         self._concurrency = concurrency
         self._store = store
-        self._execution = Execution(store)
+        self._execution = execution
         self._running: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
-        self._results: asyncio.Queue[tuple[Outgoing, Record, bytes | None, str]] = asyncio.Queue()
+        self._results: asyncio.Queue[Said] = asyncio.Queue()
         self._claims: set[str] = set()
         self._stopping = False
         self._tasks: Tasks | None = None
@@ -269,6 +255,10 @@ class Worker:
             loops.create_task(self._take(tasks))
             loops.create_task(self._publish(tasks))
             loops.create_task(self._keep_claims())
+
+    @property
+    def idle(self) -> bool:
+        return not self._running
 
     async def drain(self, deadline: float) -> None:
         """Stop taking, finish what runs up to `deadline` seconds, publish and commit it."""
@@ -318,7 +308,7 @@ class Worker:
             try:
                 readable.append((record, self._codec.decode_task(record.value)))
             except Unreadable as error:
-                self._results.put_nowait((self._wire.dead(record, error.reason, str(error)), record, None, ""))
+                self._results.put_nowait(Said(record, self._wire.dead(record, error.reason, str(error))))
         names = [key_of(task) for _, task in readable]
         claims = await self._keys.claim(names, self._process, CLAIM) if names else []
         for (record, task), claim in zip(readable, claims, strict=True):
@@ -367,23 +357,34 @@ class Worker:
                     return None
         return None
 
-    def _say(self, record: Record, result: StepResult, key: str | None) -> None:
-        outgoing = self._wire.result(result, self._clock.now())
-        self._results.put_nowait((outgoing, record, outgoing.value if key else None, key or ""))
+    def _say(self, record: Record, result: StepResult | None, key: str | None) -> None:
+        outgoing = None if result is None else self._wire.result(result, self._clock.now())
+        final = result is not None and (not result.ledger or result.ledger in SETTLED)
+        self._results.put_nowait(Said(record, outgoing, key or "", final=final))
 
     async def _publish(self, tasks: Tasks) -> None:
         while True:
             batch = [await self._results.get()]
             while not self._results.empty():
                 batch.append(self._results.get_nowait())
-            known = {key: value for _, _, value, key in batch if value is not None}
-            async with asyncio.TaskGroup() as both:  # in this order on their ways, but neither waits for the other
-                if known:
-                    both.create_task(self._keys.remember(known, RESULT_KEPT))
-                both.create_task(self._publish_all([outgoing for outgoing, _, _, _ in batch]))
-            for _, record, _, _ in batch:
-                await tasks.done(record)
+            await self._say_all([said for said in batch if said.outgoing is not None])
+            await self._let_go([said.key for said in batch if said.key and not said.final])
+            for said in batch:
+                await tasks.done(said.record)
                 self._results.task_done()
+
+    async def _say_all(self, batch: list[Said]) -> None:
+        """Publish results and remember the final ones, in this order on their ways; neither waits for the other."""
+        known = {said.key: said.outgoing.value for said in batch if said.final and said.key and said.outgoing}
+        async with asyncio.TaskGroup() as both:
+            if known:
+                both.create_task(self._keys.remember(known, RESULT_KEPT))
+            both.create_task(self._publish_all([said.outgoing for said in batch if said.outgoing is not None]))
+
+    async def _let_go(self, names: list[str]) -> None:
+        """Give claims back: the next attempt of an effect is not to wait for this one's."""
+        if names:
+            await self._keys.release(names, self._process)
 
     async def _publish_all(self, records: list[Outgoing]) -> None:
         async for number in tries():
@@ -408,5 +409,7 @@ class Worker:
 
 
 def key_of(task: ExecuteStep) -> str:
-    """Name an attempt for the keys."""
+    """Name an attempt for the keys; all attempts of an effect have one name."""
+    if task.guard is not None and task.key is not None:
+        return f"effect/{task.key}"
     return f"{task.run_id}/{task.incarnation}/{task.step_id}/{task.attempt}"

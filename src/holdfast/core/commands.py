@@ -51,6 +51,17 @@ class ResumeRun(Asked, frozen=True, kw_only=True):
     by: str = ""
 
 
+class ResolveEffect(Asked, frozen=True, kw_only=True):
+    """Decide on a parked effect: `verdict` is succeeded (with `result`), failed (with `error`), or retry."""
+
+    step_id: str
+    verdict: str
+    by: str
+    reason: str
+    result: Payload | None = None
+    error: Failure | None = None
+
+
 class CompleteStep(Asked, frozen=True, kw_only=True):
     """An attempt succeeded."""
 
@@ -60,12 +71,28 @@ class CompleteStep(Asked, frozen=True, kw_only=True):
 
 
 class FailStep(Asked, frozen=True, kw_only=True):
-    """An attempt failed."""
+    """An attempt failed. Of an effect, `ledger` is the state in which it left the effect.
+
+    A further attempt makes no sense before `not_before` (microseconds).
+    """
 
     step_id: str
     attempt: int
     error: Failure
     at: int = 0
+    ledger: str = ""
+    not_before: int | None = None
+
+
+class HearLedger(Asked, frozen=True, kw_only=True):
+    """The ledger's word on an effect: the state it is in; `attempt` if a worker passes it on."""
+
+    step_id: str
+    state: str
+    attempt: int | None = None
+    result: Payload | None = None
+    error: Failure | None = None
+    reason: str = ""
 
 
 class AttemptStep(Asked, frozen=True, kw_only=True):
@@ -112,6 +139,12 @@ class AbandonStep(Asked, frozen=True, kw_only=True):
     step_id: str
 
 
+class WithdrawStep(Asked, frozen=True, kw_only=True):
+    """The code no longer wants an effect that may have been sent; it waits for the verdict."""
+
+    step_id: str
+
+
 class StartTimer(Asked, frozen=True, kw_only=True):
     """The code waits until `due_at` (microseconds)."""
 
@@ -147,20 +180,23 @@ Command = (
     | CancelRun
     | TerminateRun
     | ResumeRun
+    | ResolveEffect
     | CompleteStep
     | FailStep
+    | HearLedger
     | AttemptStep
     | FireTimer
     | ParkRun
     | ScheduleStep
     | AbandonStep
+    | WithdrawStep
     | StartTimer
     | CancelTimer
     | CompleteRun
     | FailRun
     | ConcludeCancel
 )
-Request = ScheduleStep | AbandonStep | StartTimer | CancelTimer | CompleteRun | FailRun | ConcludeCancel
+Request = ScheduleStep | AbandonStep | WithdrawStep | StartTimer | CancelTimer | CompleteRun | FailRun | ConcludeCancel
 
 
 class Addressed(msgspec.Struct, frozen=True):
@@ -190,7 +226,11 @@ class ExecuteStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says of an attempt: `result` when it succeeded, else `error`."""
+    """What a worker says of an attempt: `result` when it succeeded, else `error`.
+
+    Of an effect, `ledger` is the state in which the attempt left it, with the `reason` of parking; a further attempt
+    makes no sense before `not_before` (microseconds).
+    """
 
     run_id: str
     incarnation: int
@@ -198,6 +238,9 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     result: Payload | None = None
     error: Failure | None = None
+    ledger: str = ""
+    reason: str = ""
+    not_before: int | None = None
 
 
 class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):

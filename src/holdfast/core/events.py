@@ -80,6 +80,44 @@ class StepAbandoned(Fact, frozen=True, kw_only=True):
     step_id: str
 
 
+class StepWithdrawn(Fact, frozen=True, kw_only=True):
+    """The code no longer wants the effect; the ledger is asked to close it, and the code waits for its verdict."""
+
+    step_id: str
+
+
+class StepExhausted(Fact, frozen=True, kw_only=True):
+    """No further attempt of the effect is scheduled; the ledger is asked to close it, or to park it."""
+
+    step_id: str
+    attempt: int
+    error: Failure
+
+
+class StepCancelled(Fact, frozen=True, kw_only=True):
+    """The ledger has closed the effect before anything was sent, and the step is settled."""
+
+    step_id: str
+
+
+class StepParked(Fact, frozen=True, kw_only=True):
+    """Whether the effect happened is unclear and only a person can tell; the code goes on waiting for it."""
+
+    step_id: str
+    reason: str
+
+
+class ResolutionRequested(Fact, frozen=True, kw_only=True):
+    """A person has decided on a parked effect; the ledger is asked to record it."""
+
+    step_id: str
+    verdict: str
+    by: str
+    reason: str
+    result: Payload | None = None
+    error: Failure | None = None
+
+
 class TimerStarted(Fact, frozen=True, kw_only=True):
     """The code waits until `due_at` (microseconds)."""
 
@@ -153,7 +191,7 @@ class RunTerminated(Fact, frozen=True, kw_only=True):
 Outcome = RunCompleted | RunFailed | RunCancelled | RunTerminated
 OUTCOMES = (RunCompleted, RunFailed, RunCancelled, RunTerminated)
 
-INPUTS = (RunStarted, StepCompleted, StepFailed, TimerFired, SignalReceived, CancelRequested)
+INPUTS = (RunStarted, StepCompleted, StepFailed, StepCancelled, TimerFired, SignalReceived, CancelRequested)
 
 Event = (
     RunStarted
@@ -163,6 +201,11 @@ Event = (
     | StepCompleted
     | StepFailed
     | StepAbandoned
+    | StepWithdrawn
+    | StepExhausted
+    | StepCancelled
+    | StepParked
+    | ResolutionRequested
     | TimerStarted
     | TimerFired
     | TimerCancelled
@@ -186,6 +229,11 @@ TYPES: dict[str, type[Event]] = {
         StepCompleted,
         StepFailed,
         StepAbandoned,
+        StepWithdrawn,
+        StepExhausted,
+        StepCancelled,
+        StepParked,
+        ResolutionRequested,
         TimerStarted,
         TimerFired,
         TimerCancelled,

@@ -160,6 +160,7 @@ class Rebuilt:
 REQUESTED = (
     e.StepScheduled,
     e.StepAbandoned,
+    e.StepWithdrawn,
     e.TimerStarted,
     e.TimerCancelled,
     e.RunCompleted,
@@ -176,7 +177,9 @@ def alike(asked: e.Event, recorded: e.Event) -> bool:
         return (asked.step_id, asked.name, asked.input_hash) == (recorded.step_id, recorded.name, recorded.input_hash)
     if isinstance(asked, e.TimerStarted) and isinstance(recorded, e.TimerStarted):
         return asked.timer_id == recorded.timer_id
-    if isinstance(asked, e.StepAbandoned) and isinstance(recorded, e.StepAbandoned):
+    if isinstance(asked, (e.StepAbandoned, e.StepWithdrawn)) and isinstance(
+        recorded, (e.StepAbandoned, e.StepWithdrawn)
+    ):
         return asked.step_id == recorded.step_id
     if isinstance(asked, e.TimerCancelled) and isinstance(recorded, e.TimerCancelled):
         return asked.timer_id == recorded.timer_id
@@ -190,6 +193,8 @@ def describe(event: e.Event) -> str:
             return f'{kind} "{step_id}"'
         case e.StepAbandoned(step_id=step_id):
             return f'the end of waiting for "{step_id}"'
+        case e.StepWithdrawn(step_id=step_id):
+            return f'the withdrawal of "{step_id}"'
         case e.TimerStarted(timer_id=timer_id):
             return f'timer "{timer_id}"'
         case e.TimerCancelled(timer_id=timer_id):

@@ -5,10 +5,11 @@ Laws of this file:
 - The first success of any attempt settles an open step; a failure counts only for the current attempt.
 - A parked run records what comes in; its code does not run and its timers wait.
 - What can never be handled is a dead letter with its reason, never a silent nothing.
+- How a step is settled, and an effect by the ledger's word alone, stands in settling.py.
 - The state holds what is open, nothing that grows with history.
 """
 
-from typing import TypeVar, assert_never
+from typing import Any, TypeVar, assert_never
 
 import msgspec
 
@@ -26,7 +27,9 @@ from holdfast.core.commands import (
     FailRun,
     FailStep,
     FireTimer,
+    HearLedger,
     ParkRun,
+    ResolveEffect,
     ResumeRun,
     RunOutcome,
     ScheduleStep,
@@ -34,9 +37,11 @@ from holdfast.core.commands import (
     StartRun,
     StartTimer,
     TerminateRun,
+    WithdrawStep,
 )
 from holdfast.core.payload import NOTHING, Payload, same
-from holdfast.core.retry import MICROS, next_attempt_at
+from holdfast.core.retry import MICROS
+from holdfast.core.settling import OpenStep, after_failure, after_verdict, resolution
 
 Value = TypeVar("Value")
 
@@ -59,14 +64,6 @@ class DeadLetter(Exception):
         self.reason = reason
 
 
-class OpenStep(msgspec.Struct, frozen=True):
-    """A step that is not settled: its request, its current attempt, and when that is due if it waits."""
-
-    scheduled: e.StepScheduled
-    attempt: int = 1
-    due_at: int | None = None
-
-
 class Run(msgspec.Struct, frozen=True):
     """What must be known of a run to decide; `status` is empty until it is started."""
 
@@ -84,6 +81,18 @@ class Run(msgspec.Struct, frozen=True):
     explicit_ids: frozenset[str] = frozenset()
     cancelling: bool = False
     parked: e.RunParked | None = None
+    parked_steps: frozenset[str] = frozenset()
+    unsettled: dict[str, OpenStep] = {}
+    """Effects that were open when the run ended: the ledger still goes on to their verdict."""
+
+    @property
+    def stands(self) -> str | None:
+        """Why the run stands still until a person decides; None while something in it can move."""
+        if self.parked is not None:
+            return self.parked.reason
+        if self.parked_steps and not self.timers and len(self.parked_steps) == len(self.open_steps):
+            return "effect_parked"
+        return None
 
     @property
     def exists(self) -> bool:
@@ -119,8 +128,19 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
             return (scheduled(command),)
         case CompleteRun(result=result):
             return (e.RunCompleted(result=result),)
-        case FailStep():
-            return after_failure(run, command)
+        case FailStep(step_id=step_id):
+            step = run.open_steps.get(step_id)
+            identity = f"{run.run_id}/{run.incarnation}/{step_id}"
+            return late(run, step_id) if step is None else after_failure(step, command, identity)
+        case HearLedger(step_id=step_id):
+            step = run.open_steps.get(step_id)
+            return late(run, step_id) if step is None else after_verdict(step, command)
+        case WithdrawStep(step_id=step_id):
+            wanted = step_id in run.open_steps and not run.open_steps[step_id].withdrawn
+            return (e.StepWithdrawn(step_id=step_id),) if wanted else ()
+        case ResolveEffect(step_id=step_id):
+            known = not missing(run) and step_id in run.open_steps
+            return (resolution(command),) if known else late(run, step_id)
         case AttemptStep(step_id=step_id, attempt=attempt):
             step = run.open_steps.get(step_id)
             waits = step is not None and step.attempt == attempt and step.due_at is not None
@@ -190,26 +210,6 @@ def scheduled(command: ScheduleStep) -> e.StepScheduled:
     )
 
 
-def after_failure(run: Run, command: FailStep) -> tuple[e.Event, ...]:
-    """Retry by the recorded schedule, or settle the step as failed."""
-    step = run.open_steps.get(command.step_id)
-    if step is None:
-        return late(run, command.step_id)
-    if step.attempt != command.attempt or step.due_at is not None:
-        return ()  # a late failure says nothing about the attempt that runs
-    due_at = next_attempt_at(
-        step.scheduled.retry,
-        step.attempt,
-        command.error,
-        identity=f"{run.run_id}/{run.incarnation}/{command.step_id}",
-        at=command.at,
-        deadline=step.scheduled.deadline,
-    )
-    if due_at is None:
-        return (e.StepFailed(step_id=command.step_id, attempt=command.attempt, error=command.error),)
-    return (e.StepRetried(step_id=command.step_id, attempt=command.attempt + 1, due_at=due_at, error=command.error),)
-
-
 def late(run: Run, step_id: str) -> tuple[e.Event, ...]:
     """A late result of a settled step writes nothing; a result of a step never scheduled is a dead letter."""
     if run.ended or run.knows(step_id):
@@ -253,14 +253,24 @@ def evolve(run: Run, event: e.Event) -> Run:
                     run, seq=seq, open_steps=opened, counters={**run.counters, name: run.counters.get(name, 0) + 1}
                 )
             return replace(run, seq=seq, open_steps=opened, explicit_ids=run.explicit_ids | {step_id})
-        case e.StepCompleted(step_id=step_id) | e.StepFailed(step_id=step_id) | e.StepAbandoned(step_id=step_id):
-            return replace(run, seq=seq, open_steps=without(run.open_steps, step_id))
+        case (
+            e.StepCompleted(step_id=step_id)
+            | e.StepFailed(step_id=step_id)
+            | e.StepAbandoned(step_id=step_id)
+            | e.StepCancelled(step_id=step_id)
+        ):
+            parked = run.parked_steps and run.parked_steps - {step_id}
+            return replace(run, seq=seq, open_steps=without(run.open_steps, step_id), parked_steps=parked)
         case e.StepRetried(step_id=step_id, attempt=attempt, due_at=due_at):
-            step = OpenStep(run.open_steps[step_id].scheduled, attempt, due_at)
-            return replace(run, seq=seq, open_steps={**run.open_steps, step_id: step})
+            return changed(run, step_id, attempt=attempt, due_at=due_at)
         case e.StepAttempted(step_id=step_id, attempt=attempt):
-            step = OpenStep(run.open_steps[step_id].scheduled, attempt)
-            return replace(run, seq=seq, open_steps={**run.open_steps, step_id: step})
+            return changed(run, step_id, attempt=attempt, due_at=None, exhausted=None, parked=None)
+        case e.StepWithdrawn(step_id=step_id):
+            return changed(run, step_id, withdrawn=True)
+        case e.StepExhausted(step_id=step_id, error=error):
+            return changed(run, step_id, exhausted=error)
+        case e.StepParked(step_id=step_id, reason=reason):
+            return changed(run, step_id, parked=reason)
         case e.RunStarted():
             return replace(
                 run,
@@ -275,7 +285,7 @@ def evolve(run: Run, event: e.Event) -> Run:
             return replace(run, seq=seq, timers={**run.timers, timer_id: due_at})
         case e.TimerFired(timer_id=timer_id) | e.TimerCancelled(timer_id=timer_id):
             return replace(run, seq=seq, timers=without(run.timers, timer_id))
-        case e.SignalReceived():
+        case e.SignalReceived() | e.ResolutionRequested():
             return replace(run, seq=seq)
         case e.CancelRequested():
             return replace(run, seq=seq, cancelling=True)
@@ -284,9 +294,30 @@ def evolve(run: Run, event: e.Event) -> Run:
         case e.RunResumed():
             return replace(run, seq=seq, status=RUNNING, parked=None)
         case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated():
-            return replace(run, seq=seq, status=_AFTER[type(event)], open_steps={}, timers={}, parked=None)
+            return replace(
+                run,
+                seq=seq,
+                status=_AFTER[type(event)],
+                open_steps={},
+                timers={},
+                parked=None,
+                parked_steps=frozenset(),
+                unsettled={step_id: step for step_id, step in run.open_steps.items() if step.is_effect},
+            )
         case _:
             assert_never(event)
+
+
+def changed(run: Run, step_id: str, **fields: Any) -> Run:
+    """Change an open step by the event that comes next."""
+    step = msgspec.structs.replace(run.open_steps[step_id], **fields)
+    rest = run.parked_steps - {step_id}
+    return msgspec.structs.replace(
+        run,
+        seq=run.seq + 1,
+        open_steps={**run.open_steps, step_id: step},
+        parked_steps=rest if step.parked is None else rest | {step_id},
+    )
 
 
 def without(mapping: dict[str, Value], key: str) -> dict[str, Value]:

@@ -14,6 +14,10 @@ from typing import Protocol
 
 import msgspec
 
+from holdfast.core.asks import Ask
+from holdfast.core.effects import Effect
+from holdfast.ports.ledger import Answer
+
 
 class Unavailable(Exception):
     """The server is out of reach or was cut off in mid-word; try again. What was asked may or may not have happened."""
@@ -105,6 +109,10 @@ class ShardBatch(msgspec.Struct):
 
     `number` is the shard's batch counter (+1 each); `published` is the last batch of the shard whose outbox was
     acknowledged in sequence: the outbox up to it is trimmed. A batch whose `spans` are empty leaves no outbox row.
+
+    `planned` are new rows of the ledger, and a second plan of one effect is refused (`BadData`); `asked` are questions
+    to it (`ports/ledger.py`), decided in the same transaction, also about what is planned in it. A move that the ledger
+    refuses does not fail the batch: the answer says so.
     """
 
     epoch: int
@@ -121,10 +129,14 @@ class ShardBatch(msgspec.Struct):
     inbox_put: list[InboxRow] = []
     inbox_taken: list[tuple[str, str]] = []
     spans: list[Span] = []
+    planned: list[Effect] = []
+    asked: list[tuple[str, Ask]] = []
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """All of the batch is durable."""
+    """All of the batch is durable. `answers` are the ledger's, by effect id, to what the batch asked of it last."""
+
+    answers: dict[str, Answer] = {}
 
 
 class Fenced(msgspec.Struct, frozen=True):

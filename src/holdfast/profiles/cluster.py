@@ -3,6 +3,7 @@
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.kafka.log import KafkaLog
 from holdfast.adapters.memory.keys import MemoryKeys
+from holdfast.adapters.postgres.ledger import PostgresLedger
 from holdfast.adapters.postgres.store import PostgresStore
 from holdfast.adapters.redis.keys import RedisKeys
 from holdfast.ports.keys import Keys
@@ -18,9 +19,11 @@ def assemble(settings: Settings) -> Profile:
         raise SettingsError("HOLDFAST_SCHEMA_REGISTRY: a registry is not supported yet; leave it unset")
     options = {name: value for name, value in settings.kafka.items() if name not in OF_INSTALL}
     keys: Keys = MemoryKeys() if settings.keys == "memory" else RedisKeys(settings.keys, settings.namespace)
+    store = PostgresStore(settings.store, settings.namespace)
     return Profile(
         settings=settings,
-        store=PostgresStore(settings.store, settings.namespace),
+        store=store,
+        ledger=PostgresLedger(store),
         log=KafkaLog(settings.log.removeprefix("kafka://"), options=options),
         keys=keys,
         codec=AvroCodec(),

@@ -2,6 +2,7 @@
 
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.memory.keys import MemoryKeys
+from holdfast.adapters.sqlite.ledger import SqliteLedger
 from holdfast.adapters.sqlite.log import EmbeddedLog
 from holdfast.adapters.sqlite.store import SqliteStore
 from holdfast.profiles.profile import Profile
@@ -11,5 +12,11 @@ from holdfast.settings import Settings
 def assemble(settings: Settings) -> Profile:
     store = SqliteStore(settings.store.removeprefix("sqlite:///"))
     return Profile(
-        settings=settings, store=store, log=EmbeddedLog(store), keys=MemoryKeys(), codec=AvroCodec(), embedded=True
+        settings=settings,
+        store=store,
+        ledger=SqliteLedger(store),
+        log=EmbeddedLog(store),
+        keys=MemoryKeys(),
+        codec=AvroCodec(),
+        embedded=True,
     )

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from holdfast.app.effects import EffectExecution, carrier
 from holdfast.app.orchestrator import Orchestrator
 from holdfast.app.programs import latest_version, programs
 from holdfast.app.worker import Execution, LocalWorker, Worker
 from holdfast.core.commands import StepResult
+from holdfast.ports.store import Unavailable
 from holdfast.profiles.profile import Profile, process_name
 
 DRAIN = 30.0
@@ -21,6 +23,7 @@ def orchestrator_of(
     """Put an orchestrator together; with `local`, tasks of queues that it `serves` are handed over in memory."""
     return Orchestrator(
         store=profile.store,
+        ledger=profile.ledger,
         log_=profile.log,
         clock=profile.clock,
         codec=profile.codec,
@@ -33,6 +36,17 @@ def orchestrator_of(
         serves=serves or (lambda _: False),
         dispatch=local.submit if local is not None else (lambda _: None),
         publishes=not profile.embedded,
+    )
+
+
+def effects_of(profile: Profile, process: str) -> EffectExecution:
+    return carrier(
+        ledger_=profile.ledger,
+        store=profile.store,
+        clock=profile.clock,
+        host=profile.host,
+        databases=profile.databases,
+        process=process,
     )
 
 
@@ -52,10 +66,13 @@ class Engine:
         self.process = process_name()
         self.orchestrator: Orchestrator | None = None
         self.worker: Worker | None = None
+        self._profile = profile
         self._local: LocalWorker | None = None
         self._serving: list[asyncio.Task[None]] = []
+        self._effects = effects_of(profile, self.process)
+        execution = Execution(profile.store, self._effects)
         if orchestrator and worker and local:
-            self._local = LocalWorker(Execution(profile.store), self._put_result, concurrency=concurrency)
+            self._local = LocalWorker(execution, self._put_result, concurrency=concurrency)
         if orchestrator:
             wanted = frozenset(queues)
             self.orchestrator = orchestrator_of(
@@ -77,6 +94,7 @@ class Engine:
                 process=self.process,
                 instance=profile.settings.instance,
                 concurrency=concurrency,
+                execution=execution,
             )
 
     @property
@@ -89,6 +107,7 @@ class Engine:
 
     async def start(self) -> None:
         """Begin to serve, and wait until shards and queues are here."""
+        await self._profile.ledger.register(self._profile.host.me(self.process))
         parts = [part for part in (self.orchestrator, self.worker) if part is not None]
         self._serving = [asyncio.get_running_loop().create_task(part.serve()) for part in parts]
         waiting = asyncio.get_running_loop().create_task(ready(parts))
@@ -123,6 +142,16 @@ class Engine:
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
+        await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        """Whoever has finished what it ran sends nothing any more, and says so; else its silence says nothing."""
+        idle = self._local is None or self._local.idle
+        idle = idle and (self.worker is None or self.worker.idle)
+        if idle and self._effects.idle:
+            with suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(SAYING):
+                    await self._profile.ledger.deregister(self.process, "it said goodbye")
 
 
 async def ready(parts: Sequence[Orchestrator | Worker]) -> None:

@@ -6,11 +6,17 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from holdfast.adapters.kafka import catalogue
+from holdfast.adapters.linux import LinuxHost
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
+from holdfast.ports.databases import Databases, UnknownDatabase
+from holdfast.ports.host import Host
 from holdfast.ports.keys import Keys
+from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import Log, Topic
 from holdfast.ports.store import NotInstalled, Store, Unavailable
 from holdfast.settings import Settings
@@ -53,13 +59,31 @@ class StoreClock:
                 continue
 
 
-class Profile:
-    """Store, log, keys, clock and codec of one installation."""
+class NoDatabases:
+    """Of settings that name no database."""
 
-    def __init__(self, *, settings: Settings, store: Store, log: Log, keys: Keys, codec: Codec, embedded: bool) -> None:
+    def transaction(self, name: str, effect_id: str, request_hash: bytes) -> AbstractAsyncContextManager[Any]:
+        raise UnknownDatabase(f"the settings name no database {name!r} (effect {effect_id}, {len(request_hash)} bytes)")
+
+    async def install(self, name: str) -> list[str]:
+        raise UnknownDatabase(f"the settings name no database {name!r}")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class Profile:
+    """Store, ledger, log, keys, clock and codec of one installation; the ledger opens and closes with the store."""
+
+    def __init__(
+        self, *, settings: Settings, store: Store, ledger: Ledger, log: Log, keys: Keys, codec: Codec, embedded: bool
+    ) -> None:
         self.settings = settings
         self.namespace = settings.namespace
         self.store = store
+        self.ledger = ledger
+        self.databases: Databases = NoDatabases()
+        self.host: Host = LinuxHost()
         self.log = log
         self.keys = keys
         self.codec = codec

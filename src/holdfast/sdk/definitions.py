@@ -1,4 +1,4 @@
-"""Workflows, steps and effects, as an author writes them.
+"""Workflows and steps, as an author writes them; effects are in effects.py.
 
 Laws of this file:
 - A decorator keeps the function's signature for type checkers.
@@ -16,13 +16,12 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from holdfast.core.retry import Failure, RetrySchedule
 from holdfast.sdk.registry import Names
-from holdfast.sdk.values import GIVEN, Shape
+from holdfast.sdk.values import Shape
 
 P = ParamSpec("P")
 R = TypeVar("R")
 STEP = "step"
 EFFECT = "effect"
-GUARDS = ("transaction", "provider_key", "lookup", "at_most_once")
 
 
 def seconds(number: float) -> float:
@@ -165,7 +164,7 @@ class Step(Generic[P, R]):
         heartbeat: float | None = None,
     ) -> "Step[P, R]":
         """Change the options for one call: `reserve.options(id="left", queue="cnc")(frame)`."""
-        other: Step[P, R] = object.__new__(Step)
+        other: Step[P, R] = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         changes: dict[str, Any] = {
             "id": id,
@@ -300,37 +299,8 @@ def step(
     return _StepDecorator(STEP, name, options) if function is None else _StepDecorator(STEP, name, options)(function)
 
 
-def effect(
-    *,
-    guard: str,
-    window: float | None = None,
-    name: str | None = None,
-    retry: Retry | None = None,
-    timeout: float = 600.0,
-    total_timeout: float | None = None,
-    queue: str = "default",
-) -> "_StepDecorator":
-    """Make an effect: a step that changes the outside world, under a guard, with a key that is stable for ever.
-
-    `guard` is one of `transaction`, `provider_key`, `lookup`, `at_most_once`; `window` (seconds) is how long the
-    provider remembers the key.
-    """
-    if guard not in GUARDS:
-        raise TypeError(f"effect(guard={guard!r}): a guard is one of {', '.join(GUARDS)}")
-    usual = Retry(attempts=1) if guard == "at_most_once" else Retry()
-    options = StepOptions(
-        retry=(retry or usual).recorded(),
-        timeout=timeout,
-        total_timeout=total_timeout,
-        queue=queue,
-        guard=guard,
-        window=window,
-    )
-    return _StepDecorator(EFFECT, name, options)
-
-
 class _StepDecorator:
-    """What `@step(…)` and `@effect(…)` give."""
+    """What `@step(…)` gives."""
 
     def __init__(self, kind: str, name: str | None, options: StepOptions) -> None:
         self._kind = kind
@@ -342,10 +312,6 @@ class _StepDecorator:
     @overload
     def __call__(self, function: Callable[P, R], /) -> Step[P, R]: ...
     def __call__(self, function: Callable[..., Any], /) -> Any:
-        if self._options.guard == "provider_key":
-            key = inspect.signature(function).parameters.get("key")
-            if key is None or key.default is not GIVEN:
-                raise TypeError(f'@effect(guard="provider_key") {function.__qualname__}: add *, key: str = GIVEN')
         definition: Step[..., Any] = Step(function, self._name or function.__name__, self._kind, self._options)
         steps.add(definition.name, function, definition)
         return definition

@@ -25,6 +25,7 @@ from holdfast.core.commands import (
     Request,
     ScheduleStep,
     StartTimer,
+    WithdrawStep,
 )
 from holdfast.core.identity import digest, effect_id
 from holdfast.core.payload import Payload, claim_check
@@ -44,6 +45,12 @@ Read = Callable[[Payload], bytes]
 TRACE_LIMIT = 16
 MESSAGE_LIMIT = 8_192
 FOR_EVER = 2**62
+_CLOSED = object()
+"""What an effect's future holds when the ledger has closed the effect: nothing was sent."""
+
+
+def _is_told(future: asyncio.Future[Any]) -> bool:
+    return future.done() and not future.cancelled()
 
 
 def failure_of(error: BaseException, step: str | None = None, *, retryable: bool = True) -> Failure:
@@ -97,6 +104,7 @@ class LiveProgram:
         "_main",
         "_namespace",
         "_open",
+        "_owed",
         "_random",
         "_read",
         "_requests",
@@ -120,6 +128,7 @@ class LiveProgram:
         self._workflow: Workflow[..., Any] | None = None
         self._requests: list[Request] = []
         self._open: dict[str, tuple[asyncio.Future[Any], Step[..., Any]]] = {}
+        self._owed: dict[asyncio.Task[Any], int] = {}
         self._counters: dict[str, int] = {}
         self._ids: set[str] = set()
         self._timers: dict[str, DurableTimer] = {}
@@ -146,6 +155,10 @@ class LiveProgram:
                 self._hear(name, payload)
             case e.StepFailed(step_id=step_id, error=error):
                 self._break(step_id, error)
+            case e.StepCancelled(step_id=step_id):
+                future, _ = self._open.pop(step_id, (None, None))
+                if future is not None and not future.done():
+                    future.set_result(_CLOSED)
             case e.CancelRequested():
                 if self._main is not None:
                     self._main.cancel()
@@ -183,6 +196,7 @@ class LiveProgram:
         self._timers.clear()
         self._waiters.clear()
         self._signals.clear()
+        self._owed.clear()
 
     # -- what outside events do to the code
 
@@ -273,12 +287,53 @@ class LiveProgram:
         )
         future = self._loop.durable_future()
         self._open[step_id] = (future, step)
+        if is_effect:
+            return await self._verdict(step_id, step, future)
         try:
             return await future
         except asyncio.CancelledError:
             if self._open.pop(step_id, None) is not None and not self._loop.evicted:
                 self._requests.append(AbandonStep(step_id=step_id))
             raise
+
+    async def _verdict(self, step_id: str, step: Step[..., Any], future: asyncio.Future[Any]) -> Any:
+        """Wait for what the ledger says of an effect, whoever cancels the wait.
+
+        A cancellation is a request to the ledger. If it comes too late, the caller gets the effect's result or error as
+        if nothing had been, and is cancelled where it waits next: with the receipt at hand.
+        """
+        task = asyncio.current_task(self._loop)
+        assert task is not None  # noqa: S101 - durable calls are awaited in tasks of the run's own loop
+        owed = 0
+        try:
+            while True:
+                try:
+                    value = await future
+                except asyncio.CancelledError:
+                    if self._loop.evicted:
+                        raise
+                    if not owed and not _is_told(future):
+                        self._requests.append(WithdrawStep(step_id=step_id))
+                    owed = task.cancelling()
+                    if not _is_told(future):
+                        future = self._loop.durable_future()
+                        self._open[step_id] = (future, step)
+                    continue
+                if value is _CLOSED:
+                    owed = 0
+                    raise asyncio.CancelledError
+                return value
+        finally:
+            if owed and not self._loop.evicted:
+                self._owed[task] = owed
+                self._loop.call_soon(self._cancel_now, task)
+
+    def _cancel_now(self, task: asyncio.Task[Any]) -> None:
+        """Deliver a cancellation that an effect has overtaken, unless whoever asked for it has taken it back."""
+        owed = self._owed.pop(task, 0)
+        if owed and not task.done() and task.cancelling() >= owed:
+            task.uncancel()
+            task.cancel()
 
     async def wait_signal(self, name: str, kind: Any) -> Any:
         self._require_live()
@@ -322,6 +377,10 @@ class LiveProgram:
     def _require_live(self) -> None:
         if self._loop.evicted:
             raise Evicted
+        if self._owed:
+            task = asyncio.current_task(self._loop)
+            if task is not None and task.cancelling() >= self._owed.pop(task, FOR_EVER):
+                raise asyncio.CancelledError
 
     # -- the Timers of loop.py
 

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from holdfast.core import commands as c
+from holdfast.core.asks import FAIL, SUCCEED, VERDICTS
 from holdfast.core.payload import NOTHING, Payload
+from holdfast.core.retry import Failure
 
 
 class _Start(msgspec.Struct):
@@ -64,7 +66,29 @@ class _Resume(msgspec.Struct):
         return c.ResumeRun(by=self.by or "")
 
 
-Written = _Start | _Signal | _Cancel | _Terminate | _Resume
+class _Resolve(msgspec.Struct):
+    step_id: str
+    verdict: str
+    by: str
+    reason: str
+    run_id: Any = None
+    result: msgspec.Raw = msgspec.Raw()
+
+    def command(self) -> c.ResolveEffect:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict is {self.verdict!r}, not one of {', '.join(VERDICTS)}")
+        refused = Failure("Resolved", self.reason, step=self.step_id, retryable=False)
+        return c.ResolveEffect(
+            step_id=self.step_id,
+            verdict=self.verdict,
+            by=self.by,
+            reason=self.reason,
+            result=_payload(self.result) if self.verdict == SUCCEED else None,
+            error=refused if self.verdict == FAIL else None,
+        )
+
+
+Written = _Start | _Signal | _Cancel | _Terminate | _Resume | _Resolve
 
 DECODERS: dict[str, msgspec.json.Decoder[Written]] = {
     "StartRun": msgspec.json.Decoder(_Start),
@@ -72,6 +96,7 @@ DECODERS: dict[str, msgspec.json.Decoder[Written]] = {
     "CancelRun": msgspec.json.Decoder(_Cancel),
     "TerminateRun": msgspec.json.Decoder(_Terminate),
     "ResumeRun": msgspec.json.Decoder(_Resume),
+    "ResolveEffect": msgspec.json.Decoder(_Resolve),
 }
 
 

@@ -23,7 +23,7 @@ from holdfast.core.payload import Payload
 from holdfast.core.retry import Failure, RetrySchedule
 
 COMMANDS: dict[str, type[msgspec.Struct]] = {
-    kind.__name__: kind for kind in (c.StartRun, c.SignalRun, c.CancelRun, c.TerminateRun, c.ResumeRun)
+    kind.__name__: kind for kind in (c.StartRun, c.SignalRun, c.CancelRun, c.TerminateRun, c.ResumeRun, c.ResolveEffect)
 }
 RECORDS: dict[str, type[msgspec.Struct]] = {
     **TYPES,

@@ -1,5 +1,6 @@
 """The truth in PostgreSQL: one schema a namespace, through psycopg 3."""
 
+from holdfast.adapters.postgres.ledger import PostgresLedger
 from holdfast.adapters.postgres.store import PostgresStore
 
-__all__ = ["PostgresStore"]
+__all__ = ["PostgresLedger", "PostgresStore"]

@@ -17,6 +17,7 @@ _EMPTY = Struct(">iiI")
 _SIZE = Struct(">i")
 _SIZES = tuple(map(_SIZE.pack, range(4096)))
 _NULL = _SIZE.pack(-1)
+_YES, _NO = _SIZE.pack(1) + b"\x01", _SIZE.pack(1) + b"\x00"
 
 
 class Packed:
@@ -42,6 +43,12 @@ class Binaries(Packed):
     array_oid, element_oid = 1001, 17
 
 
+class Flags(Packed):
+    """A bool[]."""
+
+    array_oid, element_oid = 1000, 16
+
+
 class Numbers(Packed):
     """An int8[]."""
 
@@ -63,14 +70,23 @@ def texts(values: Iterable[str | None]) -> Texts:
     return Texts(_array(parts, count, nulls, Texts.element_oid))
 
 
-def binaries(values: Iterable[bytes]) -> Binaries:
-    """Pack bytes."""
+def binaries(values: Iterable[bytes | None]) -> Binaries:
+    """Pack bytes; None is null."""
     parts = [b""]
-    count = 0
+    nulls = count = 0
     for data in values:
         count += 1
-        parts += (_size(data), data)
-    return Binaries(_array(parts, count, 0, Binaries.element_oid))
+        if data is None:
+            nulls = 1
+            parts.append(_NULL)
+        else:
+            parts += (_size(data), data)
+    return Binaries(_array(parts, count, nulls, Binaries.element_oid))
+
+
+def flags(values: Sequence[bool]) -> Flags:
+    """Pack yes and no."""
+    return Flags(_array([b"", *(_YES if value else _NO for value in values)], len(values), 0, Flags.element_oid))
 
 
 def numbers(values: Iterable[int]) -> Numbers:
@@ -126,8 +142,12 @@ class _BinariesDumper(_Dumper):
     packed, oid = Binaries, Binaries.array_oid
 
 
+class _FlagsDumper(_Dumper):
+    packed, oid = Flags, Flags.array_oid
+
+
 class _NumbersDumper(_Dumper):
     packed, oid = Numbers, Numbers.array_oid
 
 
-_DUMPERS = (_TextsDumper, _BinariesDumper, _NumbersDumper)
+_DUMPERS = (_TextsDumper, _BinariesDumper, _FlagsDumper, _NumbersDumper)

@@ -1,7 +1,8 @@
 """One commit: a batch laid out as the columns of one statement.
 
 Laws of this file:
-- A row is touched once: what a batch clears and sets again ends as set, what it starts and changes is one new row.
+- A row is touched once: what a batch clears and sets again ends as set, what it starts and changes is one new row, and
+  so is what it plans and moves.
 - A statement bears only the parts that its batch has rows for.
 """
 
@@ -12,8 +13,11 @@ from typing import Any
 
 import msgspec
 
-from holdfast.adapters.postgres.arrays import Packed, binaries, numbers, numbers_or_none, texts
-from holdfast.adapters.postgres.statements import Statement, commit_statement
+from holdfast.adapters.ledger import changed, flat, line
+from holdfast.adapters.postgres.arrays import Packed, binaries, flags, numbers, numbers_or_none, texts
+from holdfast.adapters.postgres.statements import Statement, commit_statement, move_statement
+from holdfast.core.effects import Effect
+from holdfast.ports.judging import Judged
 from holdfast.ports.store import BadData, RunRow, ShardBatch
 
 TRIM_EVERY = 16
@@ -21,6 +25,8 @@ TRIM_EVERY = 16
 
 Columns = dict[str, tuple[Callable[[Any], Packed], Callable[[Any], Any]]]
 Rows = dict[str, list[Any]]
+
+UNASKED = Judged([], [], [])
 
 _encode = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
@@ -37,6 +43,13 @@ def _fields(**packers: Callable[[Any], Packed]) -> Columns:
 def _places(**packers: Callable[[Any], Packed]) -> Columns:
     return {name: (packer, itemgetter(place)) for place, (name, packer) in enumerate(packers.items())}
 
+
+_MOVING: dict[str, Callable[[Any], Packed]] = {
+    "guard": texts, "terms": binaries, "state": texts, "version": numbers, "fence": numbers, "attempt": numbers,
+    "owner": texts, "lease_until": numbers, "sender": texts, "request": binaries, "first_sent_at": numbers_or_none,
+    "last_sent_at": numbers_or_none, "asked_at": numbers_or_none, "unclear": flags, "repeats": flags,
+    "sender_gone": texts, "result": binaries, "error": binaries, "reason": texts, "resolved_by": texts,
+}  # fmt: skip
 
 PARTS: dict[str, Columns] = {
     "fence": _places(shard=numbers, epoch=numbers, number=numbers, published=numbers),
@@ -60,23 +73,62 @@ PARTS: dict[str, Columns] = {
     "put": _fields(run_id=texts, message_id=texts, shard=numbers, name=texts, data=binaries, at=numbers),
     "outbox": _places(shard=numbers, number=numbers, spans=binaries),
     "trimmed": _places(shard=numbers, published=numbers),
+    "planned": _places(
+        effect_id=texts, run_id=texts, incarnation=numbers, step_id=texts, shard=numbers, name=texts, key=texts,
+        request_hash=binaries, planned_at=numbers, **_MOVING,
+    ),
+    "effects": _places(effect_id=texts, was_state=texts, was_fence=numbers, **_MOVING),
+    "story": _places(
+        effect_id=texts, version=numbers, at=numbers, what=texts, who=texts, was=texts, to=texts, move=binaries,
+    ),
 }  # fmt: skip
 
 
-def laid_out(batch: Mapping[int, ShardBatch]) -> tuple[Statement, dict[str, Packed]]:
+def laid_out(batch: Mapping[int, ShardBatch], judged: Judged = UNASKED) -> tuple[Statement, dict[str, Packed]]:
     """Give the statement of a batch and its parameters.
 
     Raises:
-        BadData: a run is started twice.
+        BadData: a run is started twice, or an effect planned twice.
     """
-    rows = collapsed(batch)
-    present = tuple(part for part in PARTS if rows[part])
+    present, values = _columns(collapsed(batch) | moved(batch, judged))
+    return commit_statement(present[1:]), values
+
+
+def moves_laid_out(judged: Judged) -> tuple[Statement, dict[str, Packed]]:
+    """Give the statement of moves outside a commit, and its parameters."""
+    present, values = _columns(moved({}, judged))
+    return move_statement(present), values
+
+
+def _columns(rows: Rows) -> tuple[tuple[str, ...], dict[str, Packed]]:
+    present = tuple(part for part in PARTS if rows.get(part))
     values = {
         f"{part}_{column}": packer(list(map(read, rows[part])))
         for part in present
         for column, (packer, read) in PARTS[part].items()
     }
-    return commit_statement(present[1:]), values
+    return present, values
+
+
+def moved(batch: Mapping[int, ShardBatch], judged: Judged) -> Rows:
+    """Give the ledger's rows: what is planned and moved in one batch is inserted as it ends."""
+    planned: dict[str, Effect] = {}
+    for part in batch.values():
+        for effect in part.planned:
+            if effect.effect_id in planned:
+                raise BadData(f"effect {effect.effect_id} is planned twice in one batch")
+            planned[effect.effect_id] = effect
+    changes = []
+    for change in judged.changes:
+        if change.now.effect_id in planned:
+            planned[change.now.effect_id] = change.now
+        else:
+            changes.append(change)
+    return {
+        "planned": list(map(flat, planned.values())),
+        "effects": list(map(changed, changes)),
+        "story": list(map(line, judged.story)),
+    }
 
 
 def collapsed(batch: Mapping[int, ShardBatch]) -> Rows:

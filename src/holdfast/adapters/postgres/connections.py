@@ -1,7 +1,8 @@
 """Connections to one server, lent one at a time to whoever asks.
 
 Laws of this file:
-- A connection on which a call was cut short (cancelled, out of time, server lost) is closed and never lent again.
+- A connection on which a call was cut short (cancelled, out of time, server lost), or refused within a transaction, is
+  closed and never lent again.
 - One that breaks takes the idle ones with it: they were cut off by the same restart, and the next call connects anew.
 - No background work: whether the server is there again is found out by asking it.
 """
@@ -60,14 +61,16 @@ class Connection:
 
     async def ask_at_once(self, values: Mapping[str, Any], *names: str) -> list[list[Any]]:
         """Ask several questions about one state of the database, in one round trip."""
+        asked = ((statement(name), values) for name in ("begin_snapshot", *names, "end_transaction"))
+        return (await self.run_at_once(*asked))[1:-1]
+
+    async def run_at_once(self, *asked: tuple[Statement, Mapping[str, Any]]) -> list[list[Any]]:
+        """Run statements one after the other, in one round trip, and give the rows of each."""
         async with self.link.pipeline():
-            await self.link.execute(statement("begin_snapshot").sql)
-            cursors = [AsyncRawCursor(self.link) for _ in names]
-            for cursor, name in zip(cursors, names, strict=True):
-                asked = statement(name)
-                await cursor.execute(asked.sql, asked.ordered(values), prepare=True, binary=True)
-            await self.link.execute(statement("end_snapshot").sql)
-        return [await cursor.fetchall() for cursor in cursors]
+            cursors = [AsyncRawCursor(self.link) for _ in asked]
+            for cursor, (one, values) in zip(cursors, asked, strict=True):
+                await cursor.execute(one.sql, one.ordered(values), prepare=True, binary=True)
+        return [[] if cursor.description is None else await cursor.fetchall() for cursor in cursors]
 
 
 class Connections:

@@ -10,6 +10,7 @@ import msgspec
 
 _NAMED = re.compile(r"^-- (\w+): ", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*\n?", re.MULTILINE)
+_TEXT = re.compile(r"\{(\w+)\}")
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -39,7 +40,18 @@ def statement(name: str) -> Statement:
 @cache
 def commit_statement(parts: tuple[str, ...]) -> Statement:
     """Put the statement of a commit together from the parts that its batch has rows for."""
-    return numbered("\n".join(_texts()[part] for part in ("fence", *parts, "answer")))
+    return _whole("fence", *parts, "answer")
+
+
+@cache
+def move_statement(parts: tuple[str, ...]) -> Statement:
+    """Put the statement of moves outside a commit together: of `effects`, and of `story` if there are lines."""
+    return _whole("alone", *parts, "nothing")
+
+
+def _whole(*parts: str) -> Statement:
+    end = ("counted",) if "effects" in parts else ()
+    return numbered("\n".join(_texts()[part] for part in (*parts, *end)))
 
 
 @cache
@@ -48,7 +60,7 @@ def _texts() -> dict[str, str]:
     for path in sorted((Path(__file__).parent / "sql").glob("*.sql")):
         _, *parts = _NAMED.split(path.read_text(encoding="utf-8"))
         found.update((name, _without_comments(text)) for name, text in _pairs(parts))
-    return found
+    return {name: _TEXT.sub(lambda named: found[named[1]], text) for name, text in found.items()}
 
 
 def _pairs(parts: list[str]) -> Iterable[tuple[str, str]]:

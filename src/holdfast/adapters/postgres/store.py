@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.adapters.postgres import schema
+from holdfast.adapters.ledger import COMMITTED, Refusals, committed
+from holdfast.adapters.postgres import moves, schema
 from holdfast.adapters.postgres.arrays import binaries, numbers, texts
 from holdfast.adapters.postgres.commit import laid_out
 from holdfast.adapters.postgres.connections import Connections
@@ -32,7 +33,6 @@ from holdfast.ports.store import (
     TimerRow,
 )
 
-COMMITTED = Committed()
 LONGEST_WAIT = 2.0
 
 _spans = msgspec.msgpack.Decoder(tuple[Span, ...]).decode
@@ -46,15 +46,16 @@ class PostgresStore:
     def __init__(self, url: str, namespace: str, *, questions: int = 4) -> None:
         self.namespace = schema.checked(namespace)
         self._commits = Connections(url, namespace, 1)
-        self._questions = Connections(url, namespace, questions)
-        self._where = f'{self._questions.where}, schema "{namespace}"'
+        self.questions = Connections(url, namespace, questions)
+        self._where = f'{self.questions.where}, schema "{namespace}"'
         self._committed = asyncio.Event()
+        self.refusals = Refusals()
 
     async def open(self) -> None:
-        self._questions.open()
+        self.questions.open()
         self._commits.open()
         try:
-            async with self._questions.lend() as connection:
+            async with self.questions.lend() as connection:
                 await schema.check(connection, self._where)
         except BaseException:
             await self.close()
@@ -62,14 +63,14 @@ class PostgresStore:
 
     async def close(self) -> None:
         await self._commits.close()
-        await self._questions.close()
+        await self.questions.close()
 
     async def install(self, shards: int) -> list[str]:
-        async with self._questions.apart() as connection:
+        async with self.questions.apart() as connection:
             return await schema.install(connection, self.namespace, self._where, shards)
 
     async def pending_migrations(self) -> list[str]:
-        async with self._questions.apart() as connection:
+        async with self.questions.apart() as connection:
             return await schema.pending_names(connection, self._where)
 
     async def meta(self) -> Mapping[str, str]:
@@ -78,7 +79,7 @@ class PostgresStore:
     async def set_meta(self, facts: Mapping[str, str]) -> None:
         if own := schema.OWN_FACTS & facts.keys():
             raise ValueError(f"{', '.join(sorted(own))}: written by the installation alone")
-        async with self._questions.lend() as connection:
+        async with self.questions.lend() as connection:
             await schema.write_facts(connection, dict(facts))
 
     async def now(self) -> int:
@@ -95,13 +96,18 @@ class PostgresStore:
     async def commit(self, batch: Mapping[int, ShardBatch]) -> Committed | Fenced:
         if not batch:
             return COMMITTED
+        asked = [one for part in batch.values() for one in part.asked]
         async with self._commits.lend() as connection:
-            stale = await connection.run_packed(*laid_out(batch))
+            if asked:
+                stale, answers = await moves.commit(connection, batch, asked)
+            else:
+                stale, answers = await connection.run_packed(*laid_out(batch)), []
         if stale:
             return Fenced(frozenset(shard for (shard,) in stale))
         self._committed.set()
         self._committed = asyncio.Event()
-        return COMMITTED
+        self.refusals.note(asked, answers)
+        return committed(asked, answers)
 
     async def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
         rows = await self._ask("read_outbox", shards=numbers(shards))
@@ -110,7 +116,7 @@ class PostgresStore:
     async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
         if not run_ids:
             return {}
-        async with self._questions.lend() as connection:
+        async with self.questions.lend() as connection:
             runs, history = await connection.ask_at_once({"run_ids": texts(run_ids)}, "read_runs", "read_histories")
         events: dict[str, list[StoredEvent]] = {row[0]: [] for row in runs}
         for row in history:
@@ -120,7 +126,7 @@ class PostgresStore:
     async def existing(self, run_ids: Collection[str]) -> frozenset[str]:
         if not run_ids:
             return frozenset()
-        async with self._questions.lend() as connection:
+        async with self.questions.lend() as connection:
             rows = await connection.run_packed(statement("existing_runs"), {"run_ids": texts(run_ids)})
         return frozenset(found for (found,) in rows)
 
@@ -192,7 +198,7 @@ class PostgresStore:
         return int(rows[0][0])
 
     async def _ask(self, name: str, **values: Any) -> list[Any]:
-        async with self._questions.lend() as connection:
+        async with self.questions.lend() as connection:
             return await connection.run(statement(name), values)
 
 

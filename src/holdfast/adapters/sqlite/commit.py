@@ -2,6 +2,7 @@
 
 Laws of this file:
 - What is cleared is cleared before anything is set, so that a key cleared and set again in one batch ends as set.
+- Effects are planned before the ledger is asked, so that a batch may ask about what it plans.
 - The place of an incarnation never changes, so it may be remembered for ever, unless the commit that gave it fails.
 """
 
@@ -11,10 +12,11 @@ from typing import Any
 
 import msgspec
 
+from holdfast.adapters.ledger import Refusals, committed
+from holdfast.adapters.sqlite import moves
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.ports.store import BadData, Committed, Fenced, RunRow, ShardBatch
 
-COMMITTED = Committed()
 NOWHERE = -1
 
 _REMEMBERED = 200_000
@@ -29,11 +31,13 @@ Rows = tuple[tuple[str, Flat], ...]
 class Commits:
     """Writes batches; lives in the writer's thread, where it remembers the places of the runs it wrote lately."""
 
-    def __init__(self) -> None:
+    def __init__(self, refusals: Refusals) -> None:
+        self._refusals = refusals
         self._places: dict[Incarnation, int] = {}
 
     def write(self, connection: sqlite3.Connection, batch: Mapping[int, ShardBatch]) -> Committed | Fenced:
         """Write all of `batch` or nothing."""
+        asked = [one for part in batch.values() for one in part.asked]
         fence: Flat = []
         for shard, part in batch.items():
             fence += (shard, part.epoch, part.number, part.published)
@@ -47,12 +51,15 @@ class Commits:
             for name, values in self._lay_out(connection, batch):
                 if values:
                     statement(name).write(connection, values)
+            moves.plan(connection, [effect for part in batch.values() for effect in part.planned])
+            answers = moves.move(connection, asked) if asked else []
             connection.execute("COMMIT")
         except BaseException:
             for run in started:
                 self._places.pop(run, None)
             raise
-        return COMMITTED
+        self._refusals.note(asked, answers)
+        return committed(asked, answers)
 
     def _lay_out(self, connection: sqlite3.Connection, batch: Mapping[int, ShardBatch]) -> Rows:
         try:

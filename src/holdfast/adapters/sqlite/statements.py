@@ -13,6 +13,7 @@ from typing import Any
 
 _NAMED = re.compile(r"^-- (\w+): ", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
+_TEXT = re.compile(r"\{(\w+)\}")
 _MORE = re.compile(r"(\?|\([^()]*\?[^()]*\)) /\* (more|or) \*/")
 
 _MOST_ROWS = 128
@@ -87,10 +88,10 @@ def statement(name: str) -> Statement:
 
 @cache
 def _all() -> dict[str, Statement]:
-    found: dict[str, Statement] = {}
+    texts: dict[str, str] = {}
     for path in sorted((Path(__file__).parent / "sql").glob("*.sql")):
         _, *parts = _NAMED.split(path.read_text())
         for name, text in zip(parts[::2], parts[1::2], strict=True):
             # What follows the name on its line is the rest of the header.
-            found[name] = Statement(_COMMENT.sub("", "-- " + text).strip().removesuffix(";"))
-    return found
+            texts[name] = _COMMENT.sub("", "-- " + text).strip().removesuffix(";")
+    return {name: Statement(_TEXT.sub(lambda found: texts[found[1]], text)) for name, text in texts.items()}

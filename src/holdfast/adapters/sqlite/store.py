@@ -1,7 +1,6 @@
 """The store on one SQLite file: every method is one transaction."""
 
 import functools
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from holdfast.adapters.sqlite import schema
-from holdfast.adapters.sqlite.commit import COMMITTED, Commits
+from holdfast.adapters.ledger import COMMITTED, Refusals
+from holdfast.adapters.sqlite import clock, schema
+from holdfast.adapters.sqlite.commit import Commits
 from holdfast.adapters.sqlite.file import SqliteFile, connect
 from holdfast.adapters.sqlite.lane import Lane
 from holdfast.adapters.sqlite.statements import statement
@@ -40,7 +40,8 @@ class SqliteStore:
 
     def __init__(self, path: str | Path) -> None:
         self.file = SqliteFile(Path(path))
-        self._commits = Commits()
+        self.refusals = Refusals()
+        self._commits = Commits(self.refusals)
 
     async def open(self) -> None:
         await self.file.open()
@@ -73,7 +74,7 @@ class SqliteStore:
         await self.file.write(lambda connection: statement("set_meta").write(connection, values))
 
     async def now(self) -> int:
-        return time.time_ns() // 1000
+        return clock.now()
 
     async def shards(self, shards: Collection[int]) -> Mapping[int, ShardRow]:
         return {row[0]: ShardRow(*row) for row in await self._ask("read_shards", list(shards))}

@@ -133,6 +133,60 @@ WITH given AS (
     WHERE o.shard = t.shard AND o.number <= t.published AND (SELECT open FROM gate)
 )
 
--- answer: no row: all was written. Rows: nothing was, because of these shards.
+-- planned: new rows of the ledger; a second plan of one effect fails on the primary key.
+, effects_planned AS (
+    INSERT INTO effects ({effect_columns})
+    SELECT * FROM unnest(
+        %(planned_effect_id)s, %(planned_run_id)s, %(planned_incarnation)s, %(planned_step_id)s, %(planned_shard)s,
+        %(planned_name)s, %(planned_key)s, %(planned_request_hash)s, %(planned_planned_at)s,
+        %(planned_guard)s, %(planned_terms)s, %(planned_state)s, %(planned_version)s, %(planned_fence)s,
+        %(planned_attempt)s, %(planned_owner)s, %(planned_lease_until)s, %(planned_sender)s, %(planned_request)s,
+        %(planned_first_sent_at)s, %(planned_last_sent_at)s, %(planned_asked_at)s, %(planned_unclear)s,
+        %(planned_repeats)s, %(planned_sender_gone)s, %(planned_result)s, %(planned_error)s, %(planned_reason)s,
+        %(planned_resolved_by)s
+    ) WHERE (SELECT open FROM gate)
+)
+
+-- effects: what moves changed of rows that this transaction has locked (ledger.sql), where state and fence are still those
+-- that were decided on. A request that stays is not sent. Carried by the primary key.
+, effects_changed AS (
+    UPDATE effects AS e SET
+        guard = c.guard, terms = c.terms, state = c.state, version = c.version, fence = c.fence, attempt = c.attempt,
+        owner = c.owner, lease_until = c.lease_until, sender = c.sender, request = coalesce(c.request, e.request),
+        first_sent_at = c.first_sent_at, last_sent_at = c.last_sent_at, asked_at = c.asked_at, unclear = c.unclear,
+        repeats = c.repeats, sender_gone = c.sender_gone, result = c.result, error = c.error, reason = c.reason,
+        resolved_by = c.resolved_by
+    FROM unnest(
+        %(effects_effect_id)s, %(effects_was_state)s, %(effects_was_fence)s,
+        %(effects_guard)s, %(effects_terms)s, %(effects_state)s, %(effects_version)s, %(effects_fence)s,
+        %(effects_attempt)s, %(effects_owner)s, %(effects_lease_until)s, %(effects_sender)s, %(effects_request)s,
+        %(effects_first_sent_at)s, %(effects_last_sent_at)s, %(effects_asked_at)s, %(effects_unclear)s,
+        %(effects_repeats)s, %(effects_sender_gone)s, %(effects_result)s, %(effects_error)s, %(effects_reason)s,
+        %(effects_resolved_by)s
+    ) AS c (
+        effect_id, was_state, was_fence,
+        guard, terms, state, version, fence, attempt, owner, lease_until, sender, request,
+        first_sent_at, last_sent_at, asked_at, unclear, repeats, sender_gone, result, error, reason, resolved_by
+    )
+    WHERE e.effect_id = c.effect_id AND e.state = c.was_state AND e.fence = c.was_fence AND (SELECT open FROM gate)
+    RETURNING 1
+)
+
+-- story: lines of the story; a second line of one version fails on the primary key.
+, moves_told AS (
+    INSERT INTO effect_moves (effect_id, version, at, what, who, was, "to", move)
+    SELECT * FROM unnest(
+        %(story_effect_id)s, %(story_version)s, %(story_at)s, %(story_what)s, %(story_who)s, %(story_was)s,
+        %(story_to)s, %(story_move)s
+    ) WHERE (SELECT open FROM gate)
+)
+
+-- answer: no row if all was written, else the shards because of which nothing was.
 SELECT shard FROM given
-WHERE NOT (SELECT open FROM gate) AND shard NOT IN (SELECT shard FROM locked WHERE ours);
+WHERE NOT (SELECT open FROM gate) AND shard NOT IN (SELECT shard FROM locked WHERE ours)
+
+-- counted: goes with `effects`. If fewer rows were touched than were decided on, the whole fails on a text that is no number.
+UNION ALL
+SELECT ('only ' || n || ' of the effects are still what was decided on')::int8
+FROM (SELECT count(*) AS n FROM effects_changed) AS touched
+WHERE (SELECT open FROM gate) AND n <> cardinality(%(effects_effect_id)s);

@@ -15,7 +15,7 @@ SELECT
 -- begin_snapshot: several questions about one state.
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 
--- end_snapshot: and its end.
+-- end_transaction: of several questions, or of moves.
 COMMIT;
 
 -- take_shards: a new owner; earlier epochs can no longer commit. Rows are locked in shard order, as commits do. Carried by

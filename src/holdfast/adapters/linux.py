@@ -1,0 +1,61 @@
+"""Processes as Linux tells of them.
+
+Laws of this file:
+- A process is the same only if its id, its start (clock ticks since the boot) and its process namespace are: ids are
+  given again. Source: proc(5), `/proc/[pid]/stat` field 22, `/proc/sys/kernel/random/boot_id`, `/proc/[pid]/ns/pid`.
+- Where `/proc` says nothing, nothing is said.
+"""
+
+import os
+from pathlib import Path
+
+from holdfast.ports.ledger import ProcessRow
+
+_PROC = Path("/proc")
+_START = 19
+"""Field 22 of `stat`, counted behind the name in parentheses, which may hold anything."""
+
+
+class LinuxHost:
+    """Fulfils `ports.host.Host`."""
+
+    def __init__(self) -> None:
+        self._host = _host()
+
+    def me(self, process: str) -> ProcessRow:
+        pid = os.getpid()
+        return ProcessRow(process=process, host=self._host, pid=pid, started=_started(pid))
+
+    def gone(self, row: ProcessRow) -> str:
+        if row.gone:
+            return row.gone
+        if not self._host or row.host != self._host or not row.started:
+            return ""
+        started = _started(row.pid)
+        if started == row.started:
+            return ""
+        return f"its machine says that process {row.pid} has ended" if _can_see_processes() else ""
+
+
+def _host() -> str:
+    """Name this boot of this machine and this process namespace; empty where that cannot be told."""
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot}/{(_PROC / 'self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in {"Z", "X"}:  # ended, and not yet waited for
+        return ""
+    return fields[_START]
+
+
+def _can_see_processes() -> bool:
+    return bool(_started(os.getpid()))

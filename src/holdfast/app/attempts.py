@@ -1,0 +1,154 @@
+"""One attempt of an effect, and what is said of it: the worker's side of sdk/sending.py.
+
+Laws of this file:
+- Bytes leave only after the ledger has answered that it knows of the intent.
+- The window is looked at again, by a clock that cannot be set, right before the first byte.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from holdfast.app.desk import LEASE, Desk
+from holdfast.core.asks import PROVIDER_KEY, Ask, Begin, Send, Terms
+from holdfast.core.commands import ExecuteStep, StepResult
+from holdfast.core.effects import Effect
+from holdfast.core.retry import MICROS, Failure
+from holdfast.ports.clock import Clock
+from holdfast.ports.ledger import Answer
+from holdfast.ports.store import Unavailable
+from holdfast.sdk.effects import Effect as Definition
+from holdfast.sdk.sending import NotSent, Refused, Unclear
+
+
+class Call:
+    """One attempt: its task, the author's function with its arguments, and what went wrong, if anything did."""
+
+    def __init__(
+        self, task: ExecuteStep, definition: Definition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.task = task
+        self.definition = definition
+        self.args = args
+        self.kwargs = kwargs
+        self.error: Exception | None = None
+        self.not_before: int | None = None
+
+    @property
+    def effect_id(self) -> str:
+        return self.task.key or ""
+
+    @property
+    def terms(self) -> Terms:
+        return self.definition.terms
+
+    def fails(self, error: Exception) -> None:
+        self.error = error
+
+
+def told(task: ExecuteStep, effect: Effect) -> StepResult:
+    """Say what the ledger holds of an effect that is settled or parked."""
+    return StepResult(
+        run_id=task.run_id,
+        incarnation=task.incarnation,
+        step_id=task.step_id,
+        attempt=task.attempt,
+        result=effect.result,
+        error=effect.error,
+        ledger=effect.state,
+        reason=effect.reason,
+    )
+
+
+def unsettled(task: ExecuteStep, error: Failure, state: str, not_before: int | None = None) -> StepResult:
+    """Say that an attempt failed and left the effect unsettled."""
+    return StepResult(
+        run_id=task.run_id,
+        incarnation=task.incarnation,
+        step_id=task.step_id,
+        attempt=task.attempt,
+        error=msgspec.structs.replace(error, step=task.step_id),
+        ledger=state,
+        not_before=not_before,
+    )
+
+
+class Deadline(msgspec.Struct, frozen=True):
+    """The instant of the monotonic clock from which on an effect must not be sent; None: there is none."""
+
+    at: float | None
+
+    def over(self, clock: Clock) -> bool:
+        return self.at is not None and clock.monotonic() >= self.at
+
+
+def deadline(answer: Answer, before: float) -> Deadline:
+    """Put the end of an effect's window on the monotonic clock; `before` is its time when the ledger was asked."""
+    until = None if answer.effect is None else answer.effect.window_until
+    return Deadline(None if until is None else before + (until - answer.now) / MICROS)
+
+
+class Attempt:
+    """Fulfils `sdk.sending.Sending`. `effect` is the row as this attempt found or claimed it."""
+
+    def __init__(self, desk: Desk, clock: Clock, effect: Effect, terms: Terms, number: int) -> None:
+        self.key = effect.key
+        self.guard = terms.guard
+        self.loop = asyncio.get_running_loop()
+        self.effect = effect
+        self.intended = False
+        self.verdict: Refused | NotSent | Unclear | None = None
+        self.evidence = ""
+        self._desk = desk
+        self._clock = clock
+        self._terms = terms
+        self._number = number
+        self._deadline = Deadline(None)
+        self._request = b""
+
+    async def intend(self, request: bytes) -> bytes:
+        if self.intended:
+            return self._again(request)
+        claimed = self._desk.holds(self.effect.effect_id)
+        ask: Ask = (
+            Send(who=self._desk.process, fence=self.effect.fence, lease=LEASE, request=request)
+            if claimed
+            else Begin(
+                who=self._desk.process,
+                terms=self._terms,
+                attempt=self._number,
+                lease=LEASE,
+                request=None if self.effect.request is not None else request,
+            )
+        )
+        before = self._clock.monotonic()
+        try:
+            answer = await self._desk.ask(self.effect.effect_id, ask)
+        except Unavailable as away:
+            raise NotSent(f"the ledger did not answer: {away}") from away
+        if answer.unmoved or answer.effect is None:
+            raise NotSent(f"the ledger does not let this attempt send ({answer.unmoved})")
+        self.effect = answer.effect
+        self.intended = True
+        self._desk.hold(self.effect.effect_id, self.effect.fence)
+        self._deadline = deadline(answer, before)
+        self._request = self.effect.request or request
+        return self._checked()
+
+    def _again(self, request: bytes) -> bytes:
+        """A client library sends the same request once more, by itself."""
+        if self.guard != PROVIDER_KEY:
+            raise Unclear(f"the client sends again under guard {self.guard!r}; switch its own retries off")
+        if request != self._request and self.effect.request is None:
+            raise Unclear("one effect sends one request; make a second effect of the other")
+        return self._checked()
+
+    def _checked(self) -> bytes:
+        if self._deadline.over(self._clock):
+            raise NotSent("the provider's window for this key is over")
+        return self._request
+
+    def heard(self, verdict: Refused | NotSent | Unclear | None, evidence: str = "") -> None:
+        self.verdict = verdict
+        self.evidence = evidence

@@ -1,0 +1,335 @@
+"""Carrying an effect from its plan to a verdict: what a worker does with a task of one.
+
+Laws of this file:
+- The intent is committed before the function runs; with `http=`, before the first byte. If the commit's answer is lost,
+  nothing is sent.
+- What the function raises is unclear, unless it says `Refused` or `NotSent`, or its transport has heard the answer.
+- A proof is recorded whatever else happens, and its result is told only from the ledger.
+- Nothing is sent again but what `core/effects.py` allows.
+"""
+
+import logging
+from typing import Any
+
+from holdfast.app.attempts import Attempt, Call, deadline, told, unsettled
+from holdfast.app.desk import LEASE, Desk
+from holdfast.app.evidence import Evidence
+from holdfast.app.functions import Functions
+from holdfast.app.transactions import Transactions
+from holdfast.core import effects as ledger
+from holdfast.core.asks import (
+    LOOKUP,
+    PROVIDER_KEY,
+    TRANSACTION,
+    Absent,
+    Ask,
+    Begin,
+    Claim,
+    Doubt,
+    Expire,
+    Park,
+    Prove,
+    Reconcile,
+    Refuse,
+    Release,
+    Send,
+    Unasked,
+    Unsend,
+)
+from holdfast.core.commands import ExecuteStep, StepResult
+from holdfast.core.effects import Effect
+from holdfast.core.retry import MICROS
+from holdfast.ports.clock import Clock
+from holdfast.ports.databases import Databases
+from holdfast.ports.host import Host
+from holdfast.ports.ledger import Answer, Ledger
+from holdfast.ports.store import Store, Unavailable
+from holdfast.sdk.effects import Effect as Definition
+from holdfast.sdk.program import failure_of
+from holdfast.sdk.sending import SENDING, NotSent, Refused, Unclear
+
+log = logging.getLogger(__name__)
+
+RETURNED = "its function has returned"
+
+
+class EffectExecution:
+    """Executes attempts of effects."""
+
+    def __init__(
+        self, *, desk: Desk, clock: Clock, functions: Functions, evidence: Evidence, transactions: Transactions
+    ) -> None:
+        self._desk = desk
+        self._clock = clock
+        self._functions = functions
+        self._evidence = evidence
+        self._transactions = transactions
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether no function is left running of an attempt that has timed out."""
+        return self._functions.idle
+
+    async def run(self, task: ExecuteStep, definition: Definition[..., Any]) -> StepResult | None:
+        """Bring an effect as far as one attempt can; None: another process has it, and will tell."""
+        call = await self._functions.call(task, definition)
+        if isinstance(call, StepResult):
+            return call
+        answer = await self._first(call)
+        while (effect := answer.effect) is not None:
+            if call.error is not None:
+                return self._conclude(call, effect)
+            if effect.state == ledger.IN_DOUBT and effect.terms.guard != definition.terms.guard:
+                answer = await self._park(call, _guard_changed(effect, definition))
+                continue
+            match ledger.course(effect, answer.now):
+                case ledger.TELL:
+                    return told(task, effect)
+                case ledger.PARK:
+                    answer = await self._park(call, _why_parked(effect))
+                case ledger.EXPIRE:
+                    answer = await self._ask(call, Expire(who=self._desk.process))
+                case ledger.WAIT:
+                    waited = await self._wait(call, answer, effect)
+                    if waited is None:
+                        return None
+                    answer = waited
+                case ledger.ASK:
+                    answer = await self._reconcile(call, effect)
+                case _:
+                    answer = await self._send(call, answer, effect)
+        return unsettled(task, _unknown(task), ledger.PLANNED)
+
+    async def _first(self, call: Call) -> Answer:
+        """Begin at once what is most likely just planned; of everything else ask first how it stands."""
+        plain = call.definition.provider is None and call.terms.guard != TRANSACTION
+        if plain and call.task.attempt == 1:
+            return await self._intend(call, self._begin(call))
+        return await self._desk.look(call.effect_id)
+
+    async def _ask(self, call: Call, ask: Ask) -> Answer:
+        return await self._desk.insist(call.effect_id, ask)
+
+    async def _park(self, call: Call, reason: str) -> Answer:
+        return await self._ask(call, Park(who=self._desk.process, reason=reason))
+
+    def _conclude(self, call: Call, effect: Effect) -> StepResult:
+        """Say what an attempt came to that did not succeed."""
+        if effect.settled or effect.state == ledger.PARKED:
+            return told(call.task, effect)
+        not_before = call.not_before
+        if effect.terms.guard == LOOKUP and effect.state == ledger.IN_DOUBT:
+            not_before = max(not_before or 0, effect.horizon)
+        error = failure_of(call.error or Unclear("unclear"), call.task.step_id)
+        return unsettled(call.task, error, effect.state, not_before)
+
+    # -- somebody else has it
+
+    async def _wait(self, call: Call, answer: Answer, effect: Effect) -> Answer | None:
+        """Wait for a holder's end; None if it lives on, or is this very process."""
+        if self._desk.holds(effect.effect_id):
+            return None
+        gone = await self._evidence.of(effect.owner)
+        if gone:
+            return await self._ask(call, Expire(who=self._desk.process, sender_gone=gone))
+        await self._clock.sleep(max(0.0, (effect.lease_until - answer.now) / MICROS) + 0.05)
+        later = await self._desk.look(call.effect_id)
+        held = later.effect
+        lives = held is not None and held.fence == effect.fence and held.lease_until > later.now
+        return None if lives and held is not None and held.state in ledger.HELD else later
+
+    # -- sending
+
+    async def _send(self, call: Call, answer: Answer, effect: Effect) -> Answer:
+        if effect.terms.guard == TRANSACTION:
+            claimed = await self._ask(call, self._claim(call))
+            return claimed if claimed.unmoved else await self._transactions.run(call, claimed)
+        if call.definition.provider is not None:
+            return await self._send_by_transport(call, effect)
+        return await self._intend(call, self._begin(call))
+
+    def _begin(self, call: Call) -> Begin:
+        return Begin(who=self._desk.process, terms=call.terms, attempt=call.task.attempt, lease=LEASE)
+
+    def _claim(self, call: Call) -> Claim:
+        return Claim(who=self._desk.process, terms=call.terms, attempt=call.task.attempt, lease=LEASE)
+
+    async def _intend(self, call: Call, ask: Begin | Send) -> Answer:
+        """Commit the intent, then run the function."""
+        before = self._clock.monotonic()
+        try:
+            answer = await self._desk.ask(call.effect_id, ask)
+        except Unavailable as away:
+            return await self._unsent(call, NotSent(f"the ledger did not answer, so nothing was sent: {away}"))
+        effect = answer.effect
+        if answer.unmoved or effect is None:
+            return answer
+        if deadline(answer, before).over(self._clock):
+            call.fails(NotSent("the provider's window for this key is over"))
+            return await self._ask(call, Unsend(who=self._desk.process, fence=effect.fence, reason="window"))
+        return await self._run(call, effect)
+
+    async def _unsent(self, call: Call, error: NotSent) -> Answer:
+        """An answer was lost: if the intent was committed all the same, take it back; nothing was sent."""
+        call.fails(error)
+        answer = await self._desk.look(call.effect_id)
+        effect = answer.effect
+        ours = effect is not None and effect.owner == self._desk.process and effect.attempt == call.task.attempt
+        if effect is None or not ours or effect.state != ledger.INFLIGHT or self._desk.holds(call.effect_id):
+            return answer
+        return await self._ask(call, Unsend(who=self._desk.process, fence=effect.fence, reason=str(error)))
+
+    async def _run(self, call: Call, effect: Effect) -> Answer:
+        self._desk.hold(effect.effect_id, effect.fence)
+        try:
+            result = await self._functions.run(call)
+        except Exception as error:  # noqa: BLE001 - whatever an author's effect raises says something about it
+            return await self._after(call, effect, error)
+        finally:
+            self._desk.let_go(effect.effect_id)
+        return await self._ask(call, Prove(who=self._desk.process, result=result, evidence="returned"))
+
+    async def _after(self, call: Call, effect: Effect, error: Exception) -> Answer:
+        """Tell the ledger what an exception means, once the intent was committed."""
+        call.fails(error)
+        process, fence = self._desk.process, effect.fence
+        match error:
+            case Refused():
+                failure = failure_of(error, call.task.step_id, retryable=False)
+                return await self._ask(call, Refuse(who=process, fence=fence, error=failure))
+            case NotSent():
+                return await self._ask(call, Unsend(who=process, fence=fence, reason=str(error)))
+            case _:
+                gone = "" if self._functions.runs(call.effect_id) else RETURNED
+                repeats = isinstance(error, Unclear) and error.repeats
+                if isinstance(error, Unclear) and error.not_before is not None:
+                    call.not_before = self._clock.now() + int(error.not_before * MICROS)
+                doubt = Doubt(who=process, fence=fence, reason=describe(error), sender_gone=gone, repeats=repeats)
+                answer = await self._ask(call, doubt)
+        after = answer.effect
+        if after is not None and ledger.course(after, answer.now) == ledger.PARK:
+            return await self._park(call, _why_parked(after))
+        return answer
+
+    async def _send_by_transport(self, call: Call, effect: Effect) -> Answer:
+        """Run a function whose transport commits the intent at the first byte."""
+        if effect.state != ledger.IN_DOUBT:
+            claimed = await self._ask(call, self._claim(call))
+            if claimed.unmoved or claimed.effect is None:
+                return claimed
+            effect = claimed.effect
+            self._desk.hold(effect.effect_id, effect.fence)
+        return await self._run_with_transport(call, effect)
+
+    async def _run_with_transport(self, call: Call, effect: Effect) -> Answer:
+        attempt = Attempt(self._desk, self._clock, effect, call.terms, call.task.attempt)
+        entered = SENDING.set(attempt)
+        try:
+            result = await self._functions.run(call)
+        except Exception as error:  # noqa: BLE001 - as in _run
+            said = attempt.verdict or error
+            if attempt.intended:
+                return await self._after(call, attempt.effect, said)
+            if isinstance(said, NotSent) or not self._desk.holds(effect.effect_id):
+                return await self._unsent_by_transport(call, attempt, said)
+            return await self._before_sending(call, attempt.effect, said)
+        finally:
+            SENDING.reset(entered)
+            self._desk.let_go(effect.effect_id)
+        evidence = attempt.evidence or "returned"
+        return await self._ask(call, Prove(who=self._desk.process, result=result, evidence=evidence))
+
+    async def _before_sending(self, call: Call, effect: Effect, error: Exception) -> Answer:
+        """An ordinary failure: nothing was sent, and the claim is given back."""
+        call.fails(error)
+        process, fence = self._desk.process, effect.fence
+        if isinstance(error, Refused):
+            failure = failure_of(error, call.task.step_id, retryable=False)
+            return await self._ask(call, Refuse(who=process, fence=fence, error=failure))
+        return await self._ask(call, Release(who=process, fence=fence, reason=describe(error)))
+
+    async def _unsent_by_transport(self, call: Call, attempt: Attempt, error: Exception) -> Answer:
+        self._desk.let_go(call.effect_id)
+        answer = await self._unsent(call, error if isinstance(error, NotSent) else NotSent(describe(error)))
+        call.fails(error)
+        effect = answer.effect
+        if effect is not None and effect.state == ledger.CLAIMED and effect.fence == attempt.effect.fence:
+            return await self._before_sending(call, effect, error)
+        return answer
+
+    # -- asking
+
+    async def _reconcile(self, call: Call, effect: Effect) -> Answer:
+        """Ask the provider by our reference, and draw the conclusion."""
+        gone = effect.sender_gone or await self._sender_gone(effect)
+        ask = Reconcile(who=self._desk.process, attempt=call.task.attempt, lease=LEASE, sender_gone=gone)
+        answer = await self._ask(call, ask)
+        effect = answer.effect or effect
+        if answer.unmoved:
+            return answer
+        self._desk.hold(effect.effect_id, effect.fence)
+        try:
+            found = await self._functions.find(call)
+        except Exception as error:  # noqa: BLE001 - a look-up that fails says nothing about the effect
+            call.fails(error)
+            return await self._ask(call, Unasked(who=self._desk.process, fence=effect.fence, reason=describe(error)))
+        finally:
+            self._desk.let_go(effect.effect_id)
+        if found is not None:
+            return await self._ask(call, Prove(who=self._desk.process, result=found, evidence="found by its look-up"))
+        answer = await self._ask(call, Absent(who=self._desk.process, fence=effect.fence))
+        if answer.unmoved == ledger.SEND_ANEW:
+            return await self._send_anew(call, effect)
+        if answer.effect is not None and answer.effect.state == ledger.IN_DOUBT:
+            call.fails(Unclear("the provider knows nothing yet, and a request may still be on its way"))
+        return answer
+
+    async def _send_anew(self, call: Call, effect: Effect) -> Answer:
+        if call.definition.provider is not None:
+            self._desk.hold(effect.effect_id, effect.fence)
+            return await self._run_with_transport(call, effect)
+        return await self._intend(call, Send(who=self._desk.process, fence=effect.fence, lease=LEASE))
+
+    async def _sender_gone(self, effect: Effect) -> str:
+        """Say how it is known that whoever sent last can send no more."""
+        if effect.sender == self._desk.process:
+            return "" if self._functions.runs(effect.effect_id) else RETURNED
+        return await self._evidence.of(effect.sender)
+
+
+def carrier(
+    *, ledger_: Ledger, store: Store, clock: Clock, host: Host, databases: Databases, process: str
+) -> EffectExecution:
+    """Put together what carries the effects of one process."""
+    desk = Desk(ledger_, clock, process)
+    functions = Functions(store, desk)
+    return EffectExecution(
+        desk=desk,
+        clock=clock,
+        functions=functions,
+        evidence=Evidence(ledger_, host),
+        transactions=Transactions(databases, desk, functions),
+    )
+
+
+def describe(error: BaseException) -> str:
+    return f"{type(error).__qualname__}: {error}"
+
+
+def _why_parked(effect: Effect) -> str:
+    if effect.repeats:
+        return "the provider stores its unclear answer under the key: sending again tells nothing"
+    if effect.terms.guard == PROVIDER_KEY:
+        return "the window in which its key may be sent again is over"
+    return f"whether it happened is unclear ({effect.reason or 'no answer'}), and its guard allows one try"
+
+
+def _guard_changed(effect: Effect, definition: Definition[..., Any]) -> str:
+    return (
+        f"it was sent under guard {effect.terms.guard!r}, and the code says {definition.terms.guard!r} by now: "
+        "deploy the old code, or decide"
+    )
+
+
+def _unknown(task: ExecuteStep) -> Any:
+    return failure_of(RuntimeError(f"the ledger has no effect {task.key} of run {task.run_id}"), task.step_id)

@@ -1,0 +1,135 @@
+"""Running the author's functions of an effect: its own, and its look-up.
+
+Law: a function in a thread is a live sender until it returns, whatever its timeout says. What it brings afterwards is
+proof all the same.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from holdfast.app.attempts import Call, unsettled
+from holdfast.app.blobs import BlobShelf
+from holdfast.app.desk import Desk
+from holdfast.app.patience import tries
+from holdfast.app.within import within
+from holdfast.core.asks import Prove
+from holdfast.core.commands import ExecuteStep, StepResult
+from holdfast.core.effects import PLANNED
+from holdfast.core.payload import Payload, claim_check
+from holdfast.core.replay import ProgramStuck
+from holdfast.ports.store import Store, Unavailable
+from holdfast.sdk.effects import Effect as Definition
+from holdfast.sdk.program import failure_of
+from holdfast.sdk.values import UnfitValue
+
+log = logging.getLogger(__name__)
+
+
+class Functions:
+    """Calls what the author wrote, with decoded arguments and encoded results."""
+
+    def __init__(self, store: Store, desk: Desk) -> None:
+        self._store = store
+        self._blobs = BlobShelf(store)
+        self._desk = desk
+        self._threads: dict[str, asyncio.Task[None]] = {}
+
+    async def call(self, task: ExecuteStep, definition: Definition[..., Any]) -> Call | StepResult:
+        """Decode the arguments; a task whose arguments do not fit fails before anything is sent."""
+        if task.input.blob is not None:
+            await self._fetch(task)
+        try:
+            args, kwargs = definition.shape.decode_arguments(self._blobs.read(task.input))
+        except (UnfitValue, ProgramStuck) as error:
+            return unsettled(task, failure_of(error, task.step_id, retryable=False), PLANNED)
+        if "key" in definition.shape.given:
+            kwargs["key"] = task.key
+        return Call(task, definition, args, kwargs)
+
+    def runs(self, effect_id: str) -> bool:
+        """Tell whether a function of the effect is still running in a thread of this process."""
+        return effect_id in self._threads
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether no thread is left of an attempt that has timed out."""
+        return not self._threads
+
+    async def run(self, call: Call, **given: Any) -> Payload:
+        """Run the effect's function within its timeout; gives its result.
+
+        Raises:
+            UnfitValue: the result cannot be encoded: the effect has happened, and nobody can tell its result.
+        """
+        work = call.definition.run(call.args, {**call.kwargs, **given})
+        if call.definition.is_async:
+            return await self._encoded(call, await within(call.task, work))
+        return await self._in_thread(call, work)
+
+    async def _in_thread(self, call: Call, work: Coroutine[Any, Any, Any]) -> Payload:
+        running = asyncio.get_running_loop().create_task(work)
+        done, _ = await asyncio.wait([running], timeout=call.task.timeout)
+        if done:
+            return await self._encoded(call, running.result())
+        late = asyncio.get_running_loop().create_task(self._late(call, running))
+        self._threads[call.effect_id] = late
+        raise TimeoutError(
+            f"attempt {call.task.attempt} took longer than {call.task.timeout:g} s, and its thread goes on"
+        )
+
+    async def _late(self, call: Call, running: asyncio.Task[Any]) -> None:
+        try:
+            result = await self._encoded(call, await running)
+        except Exception as error:  # noqa: BLE001 - it came too late to matter
+            log.info("a late attempt of %s ended with %r", call.task.step_id, error)
+        else:
+            await self._desk.insist(
+                call.effect_id, Prove(who=self._desk.process, result=result, evidence="returned after its timeout")
+            )
+        finally:
+            self._threads.pop(call.effect_id, None)
+
+    async def find(self, call: Call) -> Payload | None:
+        """Ask the provider whether the effect happened; gives its result, or None if the provider knows of nothing."""
+        finder = call.definition.finder
+        assert finder is not None  # noqa: S101 - Terms.lookup says that there is one
+        kwargs = {name: value for name, value in call.kwargs.items() if name != "key"}
+        if "key" in finder.given:
+            kwargs["key"] = call.task.key
+        found = await within(call.task, invoked(finder.function, call.args, kwargs))
+        return None if found is None else await self._encoded(call, found)
+
+    async def _encoded(self, call: Call, value: Any) -> Payload:
+        blobs: dict[str, bytes] = {}
+        result = claim_check(call.definition.shape.encode_result(value), blobs)
+        if blobs:
+            await self._keep(blobs)
+        return result
+
+    async def _fetch(self, task: ExecuteStep) -> None:
+        async for _ in tries():
+            try:
+                await self._blobs.fetch([task])
+            except Unavailable as away:
+                log.warning("fetching a large input waits: %s", away)
+            else:
+                return
+
+    async def _keep(self, blobs: dict[str, bytes]) -> None:
+        async for _ in tries():
+            try:
+                await self._store.put_blobs(blobs)
+            except Unavailable as away:
+                log.warning("keeping a large result waits: %s", away)
+            else:
+                return
+
+
+async def invoked(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function, a plain `def` in a thread."""
+    if inspect.iscoroutinefunction(function):
+        return await function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)

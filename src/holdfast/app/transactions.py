@@ -1,0 +1,68 @@
+"""Effects under guard `transaction`: the effect's writes and its row in the same database, committed together.
+
+Laws of this file:
+- The row in the target database is the authority; the ledger follows it.
+- A commit that was not answered leaves the effect in doubt; the next attempt finds the row, or no row.
+"""
+
+import msgspec
+
+from holdfast.app.attempts import Call
+from holdfast.app.desk import Desk
+from holdfast.app.functions import Functions
+from holdfast.core.asks import Ask, Doubt, Prove, Refuse, Release
+from holdfast.core.effects import Effect
+from holdfast.core.payload import Payload
+from holdfast.ports.databases import CommitUnclear, Databases
+from holdfast.ports.ledger import Answer
+from holdfast.sdk.program import failure_of
+from holdfast.sdk.sending import Refused
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Payload).decode
+
+
+class Transactions:
+    """Runs transaction effects that this process has claimed."""
+
+    def __init__(self, databases: Databases, desk: Desk, functions: Functions) -> None:
+        self._databases = databases
+        self._desk = desk
+        self._functions = functions
+
+    async def run(self, call: Call, claimed: Answer) -> Answer:
+        """Run the effect's function in one transaction with its row."""
+        effect = claimed.effect
+        assert effect is not None  # noqa: S101 - it was claimed
+        self._desk.hold(effect.effect_id, effect.fence)
+        try:
+            result = await self._committed(call, effect)
+        except Exception as error:  # noqa: BLE001 - whatever an author's effect raises has rolled it back
+            call.fails(error)
+            return await self._desk.insist(effect.effect_id, self._failed(call, effect, error))
+        finally:
+            self._desk.let_go(effect.effect_id)
+        evidence = f"its row in database {call.definition.database}"
+        return await self._desk.insist(
+            effect.effect_id, Prove(who=self._desk.process, result=result, evidence=evidence)
+        )
+
+    async def _committed(self, call: Call, effect: Effect) -> Payload:
+        name = call.definition.database or ""
+        async with self._databases.transaction(name, effect.effect_id, effect.request_hash) as transaction:
+            if transaction.recorded is not None:
+                return _unpack(transaction.recorded)
+            result = await self._functions.run(call, connection=transaction.connection)
+            await transaction.commit(_pack(result))
+            return result
+
+    def _failed(self, call: Call, effect: Effect, error: Exception) -> Ask:
+        process, fence, text = self._desk.process, effect.fence, f"{type(error).__qualname__}: {error}"
+        match error:
+            case CommitUnclear():
+                return Doubt(who=process, fence=fence, reason=text)
+            case Refused():
+                failure = failure_of(error, call.task.step_id, retryable=False)
+                return Refuse(who=process, fence=fence, error=failure)
+            case _:
+                return Release(who=process, fence=fence, reason=text)

@@ -1,0 +1,94 @@
+"""One open step: how it comes to be settled.
+
+Laws of this file:
+- A step fails when its schedule has no further attempt. A failure counts for the current attempt only.
+- An effect settles by the ledger's word alone: withdrawing it, running out of attempts and a person's verdict are
+  requests; what the ledger makes of them comes back as a command.
+"""
+
+import msgspec
+
+from holdfast.core import effects as ledger
+from holdfast.core import events as e
+from holdfast.core.commands import FailStep, HearLedger, ResolveEffect
+from holdfast.core.payload import NOTHING
+from holdfast.core.retry import Failure, next_attempt_at
+
+UNEXPLAINED = Failure("Failed", "the effect failed, and nobody said why")
+
+
+class OpenStep(msgspec.Struct, frozen=True):
+    """A step that is not settled: its request, its current attempt, and when that is due if it waits.
+
+    Of an effect also: whether the code still wants it, whether attempts have run out, why it is parked.
+    """
+
+    scheduled: e.StepScheduled
+    attempt: int = 1
+    due_at: int | None = None
+    withdrawn: bool = False
+    exhausted: Failure | None = None
+    parked: str | None = None
+
+    @property
+    def is_effect(self) -> bool:
+        return self.scheduled.guard is not None
+
+
+def after_failure(step: OpenStep, command: FailStep, identity: str) -> tuple[e.Event, ...]:
+    """Retry by the recorded schedule, or settle the step as failed; an effect fails by the ledger's word alone."""
+    failed = e.StepFailed(step_id=command.step_id, attempt=command.attempt, error=command.error)
+    if command.ledger == ledger.FAILED:
+        return (failed,)
+    if step.attempt != command.attempt or step.due_at is not None or step.parked is not None:
+        return ()  # a late failure says nothing about the attempt that runs
+    due_at = next_attempt_at(
+        step.scheduled.retry,
+        step.attempt,
+        command.error,
+        identity=identity,
+        at=command.at,
+        deadline=step.scheduled.deadline,
+    )
+    unwanted = step.withdrawn and command.ledger == ledger.PLANNED
+    if due_at is not None and not unwanted:
+        due_at = max(due_at, command.not_before or 0)
+        return (
+            e.StepRetried(step_id=command.step_id, attempt=command.attempt + 1, due_at=due_at, error=command.error),
+        )
+    if step.is_effect:
+        return (e.StepExhausted(step_id=command.step_id, attempt=command.attempt, error=command.error),)
+    return (failed,)
+
+
+def after_verdict(step: OpenStep, command: HearLedger) -> tuple[e.Event, ...]:
+    """Settle, park or take up an effect again, as the ledger says."""
+    step_id = command.step_id
+    match command.state:
+        case ledger.SUCCEEDED:
+            return (e.StepCompleted(step_id=step_id, attempt=step.attempt, result=command.result or NOTHING),)
+        case ledger.FAILED:
+            error = command.error or step.exhausted or UNEXPLAINED
+            return (e.StepFailed(step_id=step_id, attempt=step.attempt, error=error),)
+        case ledger.CANCELLED if step.exhausted is not None and not step.withdrawn:
+            return (e.StepFailed(step_id=step_id, attempt=step.attempt, error=step.exhausted),)
+        case ledger.CANCELLED:
+            return (e.StepCancelled(step_id=step_id),)
+        case ledger.PARKED if step.parked is None and command.attempt in {None, step.attempt}:
+            return (e.StepParked(step_id=step_id, reason=command.reason),)
+        case ledger.PLANNED if step.parked is not None:  # a person said: again
+            return (e.StepAttempted(step_id=step_id, attempt=step.attempt + 1),)
+        case _:
+            return ()  # it is on its way to a verdict
+
+
+def resolution(command: ResolveEffect) -> e.Event:
+    """Record that a person decided; whether it still counts, the ledger says."""
+    return e.ResolutionRequested(
+        step_id=command.step_id,
+        verdict=command.verdict,
+        by=command.by,
+        reason=command.reason,
+        result=command.result,
+        error=command.error,
+    )
