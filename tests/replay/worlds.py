@@ -332,7 +332,8 @@ class World:
             states = ["PLANNED"]
         words = [self._word(step_id, state) for state in states]
         if step.parked is not None:
-            words.append(lambda _: ResolveEffect(step_id=step_id, verdict="retry", by="ada", reason="looked"))
+            retry = ResolveEffect(step_id=step_id, version=4, verdict="retry", by="ada", reason="looked")
+            words.append(lambda _: retry)
         return words
 
     def _word(self, step_id: str, state: str) -> Callable[[random.Random], Command]:

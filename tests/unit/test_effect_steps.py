@@ -46,7 +46,7 @@ def withdrawn() -> e.StepWithdrawn:
 
 
 def asked_to(verdict: str) -> e.ResolutionRequested:
-    return e.ResolutionRequested(step_id=CHARGE, verdict=verdict, by="ada", reason="looked")
+    return e.ResolutionRequested(step_id=CHARGE, version=4, verdict=verdict, by="ada", reason="looked")
 
 
 @pytest.mark.parametrize("state", ["PLANNED", "IN_DOUBT", ""])
@@ -122,7 +122,7 @@ def test_a_late_word_of_an_earlier_attempt_parks_nothing() -> None:
 
 
 def test_a_persons_verdict_is_a_request_to_the_ledger() -> None:
-    command = ResolveEffect(step_id=CHARGE, verdict="retry", by="ada", reason="looked")
+    command = ResolveEffect(step_id=CHARGE, version=4, verdict="retry", by="ada", reason="looked")
     given(started(), charged(), parked()).when(command).then(asked_to("retry"))
 
 
@@ -136,11 +136,13 @@ def test_an_effect_that_a_person_lets_go_again_gets_a_further_attempt() -> None:
 
 
 def test_a_resolution_of_a_run_that_nobody_started_is_a_dead_letter() -> None:
-    given().when(ResolveEffect(step_id=CHARGE, verdict="retry", by="ada", reason="x")).then_refused("run_unknown")
+    given().when(ResolveEffect(step_id=CHARGE, version=4, verdict="retry", by="ada", reason="x")).then_refused(
+        "run_unknown"
+    )
 
 
 def test_a_resolution_of_a_settled_effect_changes_nothing() -> None:
-    command = ResolveEffect(step_id=CHARGE, verdict="retry", by="ada", reason="x")
+    command = ResolveEffect(step_id=CHARGE, version=4, verdict="retry", by="ada", reason="x")
     given(started(), charged(), completed(CHARGE)).when(command).then_nothing()
 
 

@@ -439,7 +439,7 @@ EXAMPLES: tuple[e.Event, ...] = (
     e.CancelRequested(), parked(), e.RunResumed(), *OUTCOMES,
     e.StepWithdrawn(step_id="read#1"), e.StepExhausted(step_id="read#1", attempt=1, error=TIMEOUT),
     e.StepCancelled(step_id="read#1"), e.StepParked(step_id="read#1", reason="unclear"),
-    e.ResolutionRequested(step_id="read#1", verdict="retry", by="ada", reason="looked"),
+    e.ResolutionRequested(step_id="read#1", version=4, verdict="retry", by="ada", reason="looked"),
 )  # fmt: skip
 
 

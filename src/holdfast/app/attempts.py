@@ -98,6 +98,7 @@ class Attempt:
         self.loop = asyncio.get_running_loop()
         self.effect = effect
         self.intended = False
+        self.again = False
         self.verdict: Refused | NotSent | Unclear | None = None
         self.evidence = ""
         self._desk = desk
@@ -142,6 +143,7 @@ class Attempt:
             raise Unclear(f"the client sends again under guard {self.guard!r}; switch its own retries off")
         if request != self._request and self.effect.request is None:
             raise Unclear("one effect sends one request; make a second effect of the other")
+        self.again = True
         return self._checked()
 
     def _checked(self) -> bytes:

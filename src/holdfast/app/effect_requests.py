@@ -102,4 +102,11 @@ def is_verdict(command: CompleteStep | FailStep | HearLedger) -> bool:
 
 def resolution(said: e.ResolutionRequested | ResolveEffect) -> Resolve:
     """Put a person's verdict into the ledger's words."""
-    return Resolve(who=said.by, verdict=said.verdict, reason=said.reason, result=said.result, error=said.error)
+    return Resolve(
+        who=said.by,
+        version=said.version,
+        verdict=said.verdict,
+        reason=said.reason,
+        result=said.result,
+        error=said.error,
+    )

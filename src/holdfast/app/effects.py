@@ -131,7 +131,7 @@ class EffectExecution:
             return None
         gone = await self._evidence.of(effect.owner)
         if gone:
-            return await self._ask(call, Expire(who=self._desk.process, sender_gone=gone))
+            return await self._ask(call, Expire(who=self._desk.process, sender_gone=gone, version=effect.version))
         await self._clock.sleep(max(0.0, (effect.lease_until - answer.now) / MICROS) + 0.05)
         later = await self._desk.look(call.effect_id)
         held = later.effect
@@ -189,16 +189,16 @@ class EffectExecution:
             self._desk.let_go(effect.effect_id)
         return await self._ask(call, Prove(who=self._desk.process, result=result, evidence="returned"))
 
-    async def _after(self, call: Call, effect: Effect, error: Exception) -> Answer:
-        """Tell the ledger what an exception means, once the intent was committed."""
+    async def _after(self, call: Call, effect: Effect, error: Exception, *, again: bool = False) -> Answer:
+        """Tell the ledger what an exception means, once the intent was committed; `again`: it was sent twice."""
         call.fails(error)
         process, fence = self._desk.process, effect.fence
         match error:
             case Refused():
                 failure = failure_of(error, call.task.step_id, retryable=False)
-                return await self._ask(call, Refuse(who=process, fence=fence, error=failure))
+                return await self._ask(call, Refuse(who=process, fence=fence, error=failure, again=again))
             case NotSent():
-                return await self._ask(call, Unsend(who=process, fence=fence, reason=str(error)))
+                return await self._ask(call, Unsend(who=process, fence=fence, reason=str(error), again=again))
             case _:
                 gone = "" if self._functions.runs(call.effect_id) else RETURNED
                 repeats = isinstance(error, Unclear) and error.repeats
@@ -229,7 +229,7 @@ class EffectExecution:
         except Exception as error:  # noqa: BLE001 - as in _run
             said = attempt.verdict or error
             if attempt.intended:
-                return await self._after(call, attempt.effect, said)
+                return await self._after(call, attempt.effect, said, again=attempt.again)
             if isinstance(said, NotSent) or not self._desk.holds(effect.effect_id):
                 return await self._unsent_by_transport(call, attempt, said)
             return await self._before_sending(call, attempt.effect, said)
@@ -262,7 +262,13 @@ class EffectExecution:
     async def _reconcile(self, call: Call, effect: Effect) -> Answer:
         """Ask the provider by our reference, and draw the conclusion."""
         gone = effect.sender_gone or await self._sender_gone(effect)
-        ask = Reconcile(who=self._desk.process, attempt=call.task.attempt, lease=LEASE, sender_gone=gone)
+        ask = Reconcile(
+            who=self._desk.process,
+            attempt=call.task.attempt,
+            lease=LEASE,
+            sender_gone=gone,
+            version=effect.version,
+        )
         answer = await self._ask(call, ask)
         effect = answer.effect or effect
         if answer.unmoved:

@@ -27,7 +27,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     `window`: how long after the first sending the same key may be sent again (the provider's retention less a margin).
     `lifetime`: how long a request may be on its way after it was sent, before it can no longer take effect.
-    `lookup`: the provider can be asked by our reference. `stores_refusals`: it repeats a refusal under the same key.
+    `lookup`: the provider can be asked by our reference. `stores_refusals`: it repeats a refusal under the same key
+    (of a `transaction`: a refusal is committed in the target database, in the place of the effect).
     """
 
     guard: str
@@ -90,16 +91,18 @@ class Prove(Asked, frozen=True, kw_only=True):
 
 
 class Refuse(Asked, frozen=True, kw_only=True):
-    """The provider's definite no."""
+    """The provider's definite no. `again`: this very attempt had sent the request before, and heard nothing clear."""
 
     fence: int
     error: Failure
+    again: bool = False
 
 
 class Unsend(Asked, frozen=True, kw_only=True):
-    """Nothing left this machine: no connection, no handshake, no first byte."""
+    """Nothing left this machine: no connection, no handshake, no first byte. `again` as with `Refuse`."""
 
     fence: int
+    again: bool = False
     reason: str = ""
 
 
@@ -117,17 +120,25 @@ class Doubt(Asked, frozen=True, kw_only=True):
 
 
 class Expire(Asked, frozen=True, kw_only=True):
-    """The holder's lease is over, or it is known to be gone (`sender_gone`); anyone may say so."""
+    """The holder's lease is over, or it is known to be gone (`sender_gone`); anyone may say so.
+
+    `version` of the row as it was read: what was found out about its sender says nothing about a later one.
+    """
 
     sender_gone: str = ""
+    version: int | None = None
 
 
 class Reconcile(Asked, frozen=True, kw_only=True):
-    """Go and ask the provider; what is known of the sender's end is recorded before the question."""
+    """Go and ask the provider; what is known of the sender's end is recorded before the question.
+
+    `version` as with `Expire`.
+    """
 
     attempt: int
     lease: float
     sender_gone: str = ""
+    version: int | None = None
 
 
 class Absent(Asked, frozen=True, kw_only=True):
@@ -161,8 +172,12 @@ class Close(Asked, frozen=True, kw_only=True):
 
 
 class Resolve(Asked, frozen=True, kw_only=True):
-    """A person's verdict on a parked effect: `succeeded` with a result, `failed` with an error, or `retry`."""
+    """A person's verdict on a parked effect: `succeeded` with a result, `failed` with an error, or `retry`.
 
+    `version` of the row that the person saw: a verdict told twice, or late, is none on what has happened since.
+    """
+
+    version: int
     verdict: str
     reason: str
     result: Payload | None = None

@@ -52,9 +52,13 @@ class ResumeRun(Asked, frozen=True, kw_only=True):
 
 
 class ResolveEffect(Asked, frozen=True, kw_only=True):
-    """Decide on a parked effect: `verdict` is succeeded (with `result`), failed (with `error`), or retry."""
+    """Decide on a parked effect: `verdict` is succeeded (with `result`), failed (with `error`), or retry.
+
+    `version` of the effect as the person saw it.
+    """
 
     step_id: str
+    version: int
     verdict: str
     by: str
     reason: str

@@ -5,7 +5,9 @@ Laws of this file:
 - INFLIGHT is committed before the first byte is sent. What was sent and not answered is never forgotten (`unclear`): a
   refusal or a `NotSent` of a later attempt says nothing about it.
 - Whoever holds the provider's proof may record it, whatever the fence says; everything else is the current fence's.
-- Every change of hands raises the fence, so that a late word of an earlier holder moves nothing.
+- Every change of hands raises the fence, so that a late word of an earlier holder moves nothing. What was found out
+  about a sender, and a person's verdict, are about the row's version that was read, and move no other.
+- What is planned is clear: nothing that was sent, or begun in a target database, can still take effect.
 - An effect is sent again only where its guard makes a second sending harmless; else a person decides.
 - Time is the store's, in microseconds since the epoch, and arrives with the question.
 
@@ -63,7 +65,11 @@ HELD = frozenset({CLAIMED, INFLIGHT, RECONCILING})
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the ledger. `version` counts its moves; instants in microseconds since the epoch."""
+    """One row of the ledger. `version` counts its moves; instants in microseconds since the epoch.
+
+    `last_sent_at`: the latest instant known at which a byte of it may have left: its last intent, and once the sender
+    is known to be gone, when that became known (it may have been paused in between).
+    """
 
     effect_id: str
     run_id: str
@@ -166,7 +172,11 @@ def decide(effect: Effect, ask: Ask, now: int) -> Move | Unmoved:
                 moved(effect, ask, now, effect.state, lease_until=until(now, ask.lease)), version=effect.version
             )
         case Release(fence=fence):
-            return moved(effect, ask, now, PLANNED) if holds(effect, fence, CLAIMED) else Unmoved("fence")
+            if not holds(effect, fence, CLAIMED):
+                return Unmoved("fence")
+            if effect.unclear:
+                return doubted(effect, ask, now, "an earlier attempt is unclear")
+            return moved(effect, ask, now, PLANNED)
         case Prove():
             return prove(effect, ask, now)
         case Refuse():
@@ -174,7 +184,7 @@ def decide(effect: Effect, ask: Ask, now: int) -> Move | Unmoved:
         case Unsend(fence=fence):
             if not holds(effect, fence, INFLIGHT):
                 return Unmoved("fence")
-            if effect.unclear:
+            if effect.unclear or ask.again:
                 return doubted(effect, ask, now, "an earlier attempt is unclear")
             return moved(effect, ask, now, PLANNED, forgets_sending=True)
         case Doubt(fence=fence):
@@ -209,15 +219,19 @@ def decide(effect: Effect, ask: Ask, now: int) -> Move | Unmoved:
 def claim(effect: Effect, ask: Claim, now: int) -> Move | Unmoved:
     """Take what is planned, or what its claimer has let lapse before sending anything.
 
-    A `transaction` in doubt is claimed again: its own row in the target database tells whether it was committed.
+    A `transaction` in doubt is claimed again: its own row in the target database tells whether it was committed. It is
+    in doubt too where its claimer let it lapse, who may yet commit; then no code with another guard may have it.
     """
     lapsed = effect.state == CLAIMED and effect.lease_until <= now
-    in_doubt = effect.state == IN_DOUBT and effect.terms.guard == TRANSACTION
-    if effect.state != PLANNED and not lapsed and not in_doubt:
+    begun = effect.terms.guard == TRANSACTION and (lapsed or effect.state == IN_DOUBT)
+    if effect.state != PLANNED and not lapsed and not begun:
         return Unmoved("settled" if effect.settled else "state")
+    if begun and ask.terms.guard != TRANSACTION:
+        reason = f"its guard has become {ask.terms.guard}, but an earlier attempt may yet commit it as a transaction"
+        return moved(effect, ask, now, PARKED, fence=effect.fence + 1, reason=reason)
     return moved(
-        effect, ask, now, CLAIMED,
-        fence=effect.fence + 1, attempt=ask.attempt, terms=ask.terms, lease_until=until(now, ask.lease),
+        effect, ask, now, CLAIMED, fence=effect.fence + 1, attempt=ask.attempt, terms=ask.terms,
+        lease_until=until(now, ask.lease), unclear=True if begun else None,
     )  # fmt: skip
 
 
@@ -266,20 +280,28 @@ def prove(effect: Effect, ask: Prove, now: int) -> Move | Unmoved:
 
 
 def refuse(effect: Effect, ask: Refuse, now: int) -> Move | Unmoved:
-    """Record a definite no; while an earlier attempt is unclear it only counts if the provider repeats refusals."""
-    if holds(effect, ask.fence, CLAIMED):
-        return moved(effect, ask, now, FAILED, error=ask.error)
-    if not holds(effect, ask.fence, INFLIGHT):
+    """Record a definite no, if it speaks for all that was sent."""
+    if not holds(effect, ask.fence, CLAIMED) and not holds(effect, ask.fence, INFLIGHT):
         return Unmoved("fence")
-    if effect.unclear and not effect.terms.stores_refusals:
+    if (effect.unclear or ask.again) and not refuses_all(effect):
         return doubted(effect, ask, now, f"refused ({ask.error.message}), but an earlier attempt is unclear")
     return moved(effect, ask, now, FAILED, error=ask.error)
+
+
+def refuses_all(effect: Effect) -> bool:
+    """Tell whether a refusal is also the answer to whatever else is on its way, under the same key.
+
+    After a person's `retry` it may be an old one, which the provider is about to forget, if it ever does.
+    """
+    return effect.terms.stores_refusals and (effect.terms.window is None or not effect.resolved_by)
 
 
 def expire(effect: Effect, ask: Expire, now: int) -> Move | Unmoved:
     """Take a held effect from a holder whose lease is over, or who is known to be gone."""
     if effect.state not in HELD:
         return Unmoved("settled" if effect.settled else "state")
+    if ask.sender_gone and ask.version != effect.version:
+        return Unmoved("version")
     if effect.lease_until > now and not ask.sender_gone:
         return Unmoved("lease")
     if effect.state == RECONCILING:  # the question is void; what is known of the sender stays
@@ -293,6 +315,8 @@ def reconcile(effect: Effect, ask: Reconcile, now: int) -> Move | Unmoved:
     """Go and ask, in the name of whoever sent last."""
     if effect.state != IN_DOUBT:
         return Unmoved("settled" if effect.settled else "state")
+    if ask.sender_gone and ask.version != effect.version:
+        return Unmoved("version")
     if not effect.may_be_asked_about(now):
         return Unmoved("guard")
     return moved(
@@ -342,6 +366,8 @@ def resolve(effect: Effect, ask: Resolve, now: int) -> Move | Unmoved:
     """Record a person's verdict. `retry` says that what was sent before did not happen and cannot happen any more."""
     if effect.state != PARKED:
         return Unmoved("settled" if effect.settled else "state")
+    if effect.version != ask.version:
+        return Unmoved("version")
     if ask.verdict == SUCCEED:
         return moved(effect, ask, now, SUCCEEDED, result=ask.result)
     if ask.verdict == FAIL:
@@ -392,6 +418,8 @@ def evolve(effect: Effect, move: Move) -> Effect:
     last = None if move.forgets_sending else effect.last_sent_at
     if move.sent:
         first, last = move.at if first is None else first, move.at
+    elif move.sender_gone and not effect.sender_gone and last is not None:
+        last = move.at
     return msgspec.structs.replace(
         effect,
         state=move.to,
@@ -410,7 +438,7 @@ def evolve(effect: Effect, move: Move) -> Effect:
         repeats=move.repeats or (effect.repeats and not move.forgets_sending),
         sender_gone=effect.sender_gone if move.sender_gone is None else move.sender_gone,
         result=move.result if move.to == SUCCEEDED else effect.result,
-        error=move.error if move.to == FAILED else effect.error,
+        error=effect.error if move.error is None else move.error,
         reason=move.reason if move.to in {PARKED, IN_DOUBT} else "",
         resolved_by=move.who if move.what == "resolve" else effect.resolved_by,
     )

@@ -111,6 +111,7 @@ class ResolutionRequested(Fact, frozen=True, kw_only=True):
     """A person has decided on a parked effect; the ledger is asked to record it."""
 
     step_id: str
+    version: int
     verdict: str
     by: str
     reason: str

@@ -86,6 +86,7 @@ def resolution(command: ResolveEffect) -> e.Event:
     """Record that a person decided; whether it still counts, the ledger says."""
     return e.ResolutionRequested(
         step_id=command.step_id,
+        version=command.version,
         verdict=command.verdict,
         by=command.by,
         reason=command.reason,

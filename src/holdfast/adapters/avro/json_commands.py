@@ -68,6 +68,7 @@ class _Resume(msgspec.Struct):
 
 class _Resolve(msgspec.Struct):
     step_id: str
+    version: int
     verdict: str
     by: str
     reason: str
@@ -80,6 +81,7 @@ class _Resolve(msgspec.Struct):
         refused = Failure("Resolved", self.reason, step=self.step_id, retryable=False)
         return c.ResolveEffect(
             step_id=self.step_id,
+            version=self.version,
             verdict=self.verdict,
             by=self.by,
             reason=self.reason,

@@ -117,12 +117,12 @@ def any_ask(chance: random.Random, row: Effect) -> Ask:
         Unsend(who=who, fence=fence),
         Doubt(who=who, fence=fence, reason="a 500", sender_gone=sender_gone, repeats=lease == OVER),
         Doubt(who=who, fence=fence, reason="no answer"),
-        Expire(who=who, sender_gone=sender_gone),
-        Reconcile(who=who, attempt=row.attempt + 1, lease=lease, sender_gone=sender_gone),
+        Expire(who=who, sender_gone=sender_gone, version=row.version),
+        Reconcile(who=who, attempt=row.attempt + 1, lease=lease, sender_gone=sender_gone, version=row.version),
         Absent(who=who, fence=fence),
         Unasked(who=who, fence=fence),
         Park(who=who, reason="a person is to look", fence=chance.choice([None, fence])),
-        Resolve(who="a person", verdict=verdict, reason="the bank says so", result=RECEIPT, error=NO),
+        Resolve(who="ann", version=row.version, verdict=verdict, reason="the bank says so", result=RECEIPT, error=NO),
     ]
     settling: list[Ask] = [
         Prove(who=who, result=RECEIPT, evidence="ch_1"),
