@@ -216,8 +216,10 @@ async def test_a_parked_effect_stops_nothing_but_its_own_await(file: Path) -> No
 
 
 async def resolve(engine: Process, run: str, step_id: str, verdict: str, result: bytes | None = None) -> None:
+    (parked,) = [one.effect for one in await engine.ledger.stories(run) if one.effect.step_id == step_id]
     command = ResolveEffect(
         step_id=step_id,
+        version=parked.version,
         verdict=verdict,
         by="ada",
         reason="looked",

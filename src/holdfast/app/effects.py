@@ -8,8 +8,10 @@ Laws of this file:
 - Nothing is sent again but what `core/effects.py` allows.
 """
 
+import asyncio
 import logging
 from typing import Any
+from weakref import WeakValueDictionary
 
 from holdfast.app.attempts import Attempt, Call, deadline, told, unsettled
 from holdfast.app.desk import LEASE, Desk
@@ -64,6 +66,7 @@ class EffectExecution:
         self._functions = functions
         self._evidence = evidence
         self._transactions = transactions
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def idle(self) -> bool:
@@ -75,6 +78,12 @@ class EffectExecution:
         call = await self._functions.call(task, definition)
         if isinstance(call, StepResult):
             return call
+        # One attempt of an effect at a time in this process: what one begins the other must not take back.
+        lock = self._locks.setdefault(call.effect_id, asyncio.Lock())
+        async with lock:
+            return await self._carry(call, task, definition)
+
+    async def _carry(self, call: Call, task: ExecuteStep, definition: Definition[..., Any]) -> StepResult | None:
         answer = await self._first(call)
         while (effect := answer.effect) is not None:
             if call.error is not None:
@@ -319,7 +328,8 @@ def carrier(
 
 
 def describe(error: BaseException) -> str:
-    return f"{type(error).__qualname__}: {error}"
+    """Name an error for the ledger, whose texts hold no NUL."""
+    return f"{type(error).__qualname__}: {error}".replace("\0", " ")
 
 
 def _why_parked(effect: Effect) -> str:
