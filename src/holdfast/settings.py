@@ -45,6 +45,8 @@ _SECRET_NAME = re.compile(r"password|secret|token", re.IGNORECASE)
 _SECRET_IN_URL = re.compile(r"(://[^:@/?]*:).*(@)")
 _SECRET_IN_QUERY = re.compile(r"([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 _KAFKA = "kafka_"
+_DATABASES = "HOLDFAST_DATABASES_"
+_DATABASE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class SettingsError(Exception):
@@ -177,7 +179,9 @@ def _in_file(path: Path) -> Iterator[_Given]:
 def _known(given: _Given) -> str:
     """Name the key that is meant: HOLDFAST_STORE, --store and store are one."""
     if given.origin == FILE and given.spelled.startswith("databases."):
-        return given.spelled
+        return _database(given, given.spelled.removeprefix("databases."))
+    if given.origin == ENVIRONMENT and given.spelled.startswith(_DATABASES):
+        return _database(given, given.spelled.removeprefix(_DATABASES).lower())
     bare = given.spelled.removeprefix(PREFIX).removeprefix("--").replace("-", "_")
     if given.origin == ENVIRONMENT or bare != given.spelled:
         bare = bare.lower()
@@ -189,6 +193,16 @@ def _known(given: _Given) -> str:
     if given.origin == FILE and not given.spelled.startswith(PREFIX):
         meant = near
     raise SettingsError(f"{given.spelled} ({given.origin}) is no setting of Holdfast; the nearest is {meant}")
+
+
+def _database(given: _Given, name: str) -> str:
+    """Name the key of a database: HOLDFAST_DATABASES_SHOP and [databases] shop are one."""
+    if _DATABASE_NAME.fullmatch(name):
+        return f"databases.{name}"
+    raise SettingsError(
+        f"{given.spelled} ({given.origin}) names no database: small letters, digits and _ are allowed, as in "
+        f"HOLDFAST_DATABASES_SHOP, or shop in [databases] of {FILE}"
+    )
 
 
 class _Allowed(NamedTuple):

@@ -69,7 +69,7 @@ def test_the_help_of_every_command_teaches_with_an_example(holdfast: Run, names:
     result = holdfast(*names, "--help")
 
     assert result.exit_code == 0
-    if names != ("dlq",):  # a word, not a command
+    if names not in {("dlq",), ("ledger",)}:  # words, not commands
         examples = [line for line in result.stdout.splitlines() if line.startswith("      ")]
         assert any(f"holdfast {' '.join(names)}" in line for line in examples)
 
@@ -130,6 +130,40 @@ def test_an_option_means_the_same_before_and_after_the_command_and_the_later_cou
     assert " a " in holdfast("--namespace", "a", "settings").stdout
     assert " a " in holdfast("settings", "--namespace", "a").stdout
     assert " a " in holdfast("--namespace", "b", "settings", "--namespace", "a").stdout
+
+
+def test_ledger_install_makes_the_table_once_and_says_so(holdfast: Run, tmp_path: Path) -> None:
+    (tmp_path / "shop.db").touch()
+    where = {"HOLDFAST_DATABASES_SHOP": f"sqlite:///{tmp_path}/shop.db"}
+    line = f"table holdfast_effects in database shop (SQLite file {tmp_path}/shop.db)\n"
+
+    assert holdfast("ledger", "install", "shop", "--dry-run", **where).stdout == f"would do: {line}"
+    assert holdfast("ledger", "install", "shop", **where).stdout == line
+    assert holdfast("ledger", "install", "shop", **where).stdout == "nothing to do: all is installed\n"
+
+
+def test_ledger_install_tells_what_is_not_there(holdfast: Run) -> None:
+    assert "no database 'shop'" in complaint(holdfast("ledger", "install", "shop"), 3)
+    assert "no such file" in complaint(holdfast("ledger", "install", "shop", HOLDFAST_DATABASES_SHOP="sqlite:///x"), 3)
+    away = "postgresql://127.0.0.1:1/shop"
+    assert "is it running" in complaint(holdfast("ledger", "install", "shop", HOLDFAST_DATABASES_SHOP=away), 4)
+
+
+def test_doctor_looks_at_named_databases(holdfast: Run, tmp_path: Path) -> None:
+    (tmp_path / "shop.db").touch()
+    where = {"HOLDFAST_DATABASES_SHOP": "sqlite:///shop.db"}
+    assert holdfast("install").exit_code == 0
+
+    before = holdfast("doctor", **where)
+    assert before.exit_code == 4
+    assert "is missing: holdfast ledger install shop" in before.stdout
+    assert holdfast("ledger", "install", "shop", **where).exit_code == 0
+    after = holdfast("doctor", **where)
+    assert after.exit_code == 0
+    assert "ok    database shop answers, and has the ledger's table" in after.stdout
+    lost = holdfast("doctor", HOLDFAST_DATABASES_SHOP="sqlite:///lost.db")
+    assert lost.exit_code == 4
+    assert "bad   database shop (SQLite file lost.db): there is no such file" in lost.stdout
 
 
 @pytest.mark.parametrize(

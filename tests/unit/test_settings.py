@@ -76,6 +76,26 @@ def test_named_databases_stand_in_the_file(tmp_path: Path) -> None:
     assert printed(settings)["databases.shop"] == ("postgresql://u:***@h/shop", "holdfast.toml")
 
 
+def test_a_named_database_of_the_environment_counts_before_the_files(tmp_path: Path) -> None:
+    folder = in_file(tmp_path, '[databases]\nshop = "postgresql://file/shop"\nold_shop = "sqlite:///old.db"\n')
+
+    settings = read({"HOLDFAST_DATABASES_SHOP": "postgresql://u:geheim@h/shop"}, folder=folder)
+
+    assert settings.databases == {"shop": "postgresql://u:geheim@h/shop", "old_shop": "sqlite:///old.db"}
+    assert printed(settings)["databases.shop"] == ("postgresql://u:***@h/shop", "environment")
+    assert printed(settings)["databases.old_shop"] == ("sqlite:///old.db", "holdfast.toml")
+
+
+def test_a_mistake_in_a_database_is_one_sentence(tmp_path: Path) -> None:
+    assert refused({"HOLDFAST_DATABASES_SHOP": "mysql://u:geheim@h/x"}) == (
+        "HOLDFAST_DATABASES_SHOP (environment) is 'mysql://u:***@h/x': postgresql://… or sqlite:///path is allowed"
+    )
+    assert "small letters, digits and _" in refused({"HOLDFAST_DATABASES_": "sqlite:///x"})
+    assert refused(folder=in_file(tmp_path, '[databases]\nMy-Shop = "sqlite:///x"\n')).startswith(
+        "databases.My-Shop (holdfast.toml) names no database: "
+    )
+
+
 @pytest.mark.parametrize(
     ("key", "value", "shown"),
     [

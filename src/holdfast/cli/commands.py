@@ -5,6 +5,7 @@ import click
 from holdfast.cli.asking import cancel, resume, signal, start, terminate
 from holdfast.cli.frame import CommandLine
 from holdfast.cli.installation import doctor, install, settings
+from holdfast.cli.ledger import ledger
 from holdfast.cli.looking import history, list_runs, show
 from holdfast.cli.serving import dev, orchestrator, run, worker
 from holdfast.cli.topics import dlq, republish
@@ -14,7 +15,7 @@ _SECTIONS = {
     "Serve an application": (dev, run, orchestrator, worker),
     "Ask something of runs": (start, signal, cancel, terminate, resume),
     "Look at runs": (show, list_runs, history, watch),
-    "The installation": (install, doctor, settings, republish, dlq),
+    "The installation": (install, ledger, doctor, settings, republish, dlq),
 }
 
 

@@ -63,7 +63,7 @@ def _known(error: Exception) -> tuple[int, str | None]:
     from holdfast.adapters.sqlite.lock import AlreadyRunning
     from holdfast.client import RunExists
     from holdfast.core.identity import InvalidRunId
-    from holdfast.ports import log, store
+    from holdfast.ports import databases, log, store
     from holdfast.profiles.health import AddressInUse
     from holdfast.sdk.values import UnfitValue
     from holdfast.settings import SettingsError
@@ -72,6 +72,7 @@ def _known(error: Exception) -> tuple[int, str | None]:
         (SettingsError, USAGE, "your settings"),
         ((InvalidRunId, UnfitValue, RunExists, log.TooLarge, store.BadData), USAGE, None),
         ((store.NotInstalled, log.TopicMissing), INFRASTRUCTURE, "not installed"),
+        (databases.UnknownDatabase, MISSING, None),
         (store.NewerSchema, INFRASTRUCTURE, "this version is too old"),
         ((store.Unavailable, log.Unreachable), INFRASTRUCTURE, None),
         (AlreadyRunning, INFRASTRUCTURE, "in use"),

@@ -31,11 +31,19 @@ class Finding(NamedTuple):
 async def examine(settings: "Settings") -> list[Finding]:
     """Look at every part of the installation."""
     from holdfast.profiles import assemble
-    from holdfast.settings import masked
 
     _ = settings.profile
     profile = assemble(settings)
     findings = [Finding("ok", "settings", f"{settings.profile} profile, namespace {settings.namespace}")]
+    await _look_at_installation(profile, settings, findings)
+    findings.extend([await _look_at_database(profile, name) for name in settings.databases])
+    await profile.databases.close()
+    return findings
+
+
+async def _look_at_installation(profile: "Profile", settings: "Settings", findings: list[Finding]) -> None:
+    from holdfast.settings import masked
+
     async with _opened(profile.store.open(), profile.store.close) as why:
         shards = None if why is None else settings.shards
         if why is None:
@@ -43,7 +51,7 @@ async def examine(settings: "Settings") -> list[Finding]:
         else:
             findings.append(Finding("bad", "store", f"{masked('store', settings.store)}: {why}"))
         if profile.embedded and why is not None:
-            return findings
+            return
         async with _opened(profile.log.open(), profile.log.close) as away:
             if away is None:
                 await _look_at_topics(profile, settings, shards, findings)
@@ -54,7 +62,6 @@ async def examine(settings: "Settings") -> list[Finding]:
         findings.append(Finding("warn", "keys", text))
     else:
         await _look_at_keys(profile, masked("keys", settings.keys), findings)
-    return findings
 
 
 async def _look_at_store(profile: "Profile", where: str, findings: list[Finding]) -> int:
@@ -98,6 +105,26 @@ async def _look_at_keys(profile: "Profile", where: str, findings: list[Finding])
         else:
             text = f"{where} does not answer: all goes on without, slower; start Redis or correct HOLDFAST_KEYS"
             findings.append(Finding("warn", "keys", text))
+
+
+async def _look_at_database(profile: "Profile", name: str) -> Finding:
+    """Look at a database of `transaction` effects."""
+    from holdfast.ports.databases import UnknownDatabase
+    from holdfast.ports.store import Unavailable
+
+    try:
+        async with asyncio.timeout(PATIENCE):
+            pending = await profile.databases.pending(name)
+    except UnknownDatabase as error:
+        return Finding("bad", "database", str(error).removeprefix("database "))
+    except Unavailable as error:
+        text = f"{' '.join(str(error).split())}; is it running, and is this its address?"
+        return Finding("bad", "database", text.removeprefix("database "))
+    except TimeoutError:
+        return Finding("bad", "database", f"{name}: no answer in {PATIENCE:.0f} s: is this its address?")
+    if pending:
+        return Finding("bad", "database", f"{pending[0]} is missing: holdfast ledger install {name}")
+    return Finding("ok", "database", f"{name} answers, and has the ledger's table")
 
 
 @asynccontextmanager

@@ -6,14 +6,13 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
+from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.kafka import catalogue
 from holdfast.adapters.linux import LinuxHost
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
-from holdfast.ports.databases import Databases, UnknownDatabase
+from holdfast.ports.databases import Databases
 from holdfast.ports.host import Host
 from holdfast.ports.keys import Keys
 from holdfast.ports.ledger import Ledger
@@ -59,19 +58,6 @@ class StoreClock:
                 continue
 
 
-class NoDatabases:
-    """Of settings that name no database."""
-
-    def transaction(self, name: str, effect_id: str, request_hash: bytes) -> AbstractAsyncContextManager[Any]:
-        raise UnknownDatabase(f"the settings name no database {name!r} (effect {effect_id}, {len(request_hash)} bytes)")
-
-    async def install(self, name: str) -> list[str]:
-        raise UnknownDatabase(f"the settings name no database {name!r}")
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
 class Profile:
     """Store, ledger, log, keys, clock and codec of one installation; the ledger opens and closes with the store."""
 
@@ -82,7 +68,7 @@ class Profile:
         self.namespace = settings.namespace
         self.store = store
         self.ledger = ledger
-        self.databases: Databases = NoDatabases()
+        self.databases: Databases = NamedDatabases(settings.databases)
         self.host: Host = LinuxHost()
         self.log = log
         self.keys = keys
@@ -109,6 +95,7 @@ class Profile:
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
+        await self.databases.close()
         await self.keys.close()
         await self.log.close()
         await self.store.close()

@@ -1,0 +1,2 @@
+-- What an earlier attempt has committed. Carried by the primary key.
+SELECT request_hash, result FROM {schema}.holdfast_effects WHERE effect_id = %(effect_id)s;
