@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from holdfast.adapters.avro.codec import AvroCodec
+from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
 from holdfast.app.effects import carrier
@@ -28,7 +29,7 @@ from holdfast.app.worker import Execution, LocalWorker
 from holdfast.core.commands import Addressed, StartRun
 from holdfast.core.payload import Payload
 from holdfast.ports.log import Topic
-from holdfast.profiles.profile import NoDatabases, StoreClock, process_name
+from holdfast.profiles.profile import StoreClock, process_name
 from holdfast.sdk.definitions import step, workflow
 
 NAMESPACE = "memory"
@@ -83,7 +84,12 @@ class Engine:
         )
         process, clock, ledger = process_name(), StoreClock(), SqliteLedger(self.store)
         effects = carrier(
-            ledger_=ledger, store=self.store, clock=clock, host=LinuxHost(), databases=NoDatabases(), process=process
+            ledger_=ledger,
+            store=self.store,
+            clock=clock,
+            host=LinuxHost(),
+            databases=NamedDatabases({}),
+            process=process,
         )
         worker = LocalWorker(Execution(self.store, effects), lambda result: self.orchestrator.put_result(result))  # noqa: PLW0108 - made after it
         self.orchestrator = Orchestrator(

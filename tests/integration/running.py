@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from holdfast.adapters.avro.codec import AvroCodec
+from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
 from holdfast.app.client import Door
@@ -30,7 +31,6 @@ from holdfast.core.run import ENDED, PARKED
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import Log, Record, Topic
 from holdfast.ports.store import Store, StoredRun, Unavailable
-from holdfast.profiles.profile import NoDatabases
 
 NAMESPACE = "pipe"
 SHARDS = 8
@@ -78,7 +78,7 @@ class Process:
         self.log = log
         self.codec = CODEC
         effects = carrier(
-            ledger_=ledger, store=store, clock=clock, host=LinuxHost(), databases=NoDatabases(), process=name
+            ledger_=ledger, store=store, clock=clock, host=LinuxHost(), databases=NamedDatabases({}), process=name
         )
         self.ledger = ledger
         self.worker = LocalWorker(Execution(store, effects), lambda result: self.orchestrator.put_result(result))  # noqa: PLW0108 - made after it

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
 from holdfast.app.effects import carrier
 from holdfast.app.worker import Execution, LocalWorker
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import Payload
-from holdfast.profiles.profile import NoDatabases, StoreClock
+from holdfast.profiles.profile import StoreClock
 from holdfast.sdk.definitions import step
 
 mark: ContextVar[str] = ContextVar("mark", default="nobody's")
@@ -74,7 +75,7 @@ class Here:
             store=store,
             clock=StoreClock(),
             host=LinuxHost(),
-            databases=NoDatabases(),
+            databases=NamedDatabases({}),
             process="here",
         )
         self.worker = LocalWorker(Execution(store, effects), self._hear, concurrency=concurrency)
