@@ -155,3 +155,15 @@ def public_names(module: Path) -> set[str]:
             case _:
                 pass
     return set()
+
+
+@pytest.mark.parametrize("page", ["guarantees.md", "architecture.md"])
+def test_every_test_that_a_page_appeals_to_exists(page: str) -> None:
+    written = "\n".join(
+        path.read_text() for folder in (ROOT / "tests", SOURCE / "testing") for path in folder.rglob("*.py")
+    )
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / page).read_text()))
+    files = set(re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / page).read_text()))
+    assert named
+    assert sorted(name for name in named if f"def {name}(" not in written) == []
+    assert sorted(file for file in files if not (ROOT / file).is_file()) == []
