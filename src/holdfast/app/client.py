@@ -6,9 +6,9 @@ Laws of this file:
 """
 
 import asyncio
-import uuid
 from collections.abc import Mapping
 
+from holdfast.app.chance import new_id
 from holdfast.app.records import Topics, Wire, rfc3339
 from holdfast.core import events as e
 from holdfast.core.commands import Addressed, Command, RunOutcome
@@ -56,7 +56,7 @@ class Door:
         ce_type, value = self.codec.encode_command(Addressed(run, command))
         headers = (
             ("ce_specversion", b"1.0"),
-            ("ce_id", uuid.uuid4().hex.encode()),
+            ("ce_id", new_id().encode()),
             ("ce_source", f"/holdfast/{self.topics.namespace}/client".encode()),
             ("ce_type", ce_type.encode()),
             ("ce_time", rfc3339(self._clock.now()).encode()),

@@ -4,8 +4,9 @@ Source: "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): the wait
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
+
+from holdfast.app.chance import chance
 
 
 async def tries(first: float = 0.05, maximum: float = 3.0) -> AsyncIterator[int]:
@@ -15,5 +16,5 @@ async def tries(first: float = 0.05, maximum: float = 3.0) -> AsyncIterator[int]
     while True:
         yield number
         number += 1
-        await asyncio.sleep(bound * (0.5 + random.random() / 2))
+        await asyncio.sleep(bound * (0.5 + chance().random() / 2))
         bound = min(maximum, bound * 2)

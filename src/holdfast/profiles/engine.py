@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from holdfast.app.effects import EffectExecution, carrier
-from holdfast.app.orchestrator import Orchestrator
+from holdfast.app.orchestrator import CACHE_BYTES, Orchestrator
 from holdfast.app.programs import latest_version, programs
 from holdfast.app.worker import Execution, LocalWorker, Worker
 from holdfast.core.commands import StepResult
@@ -18,7 +18,12 @@ SAYING = 5.0
 
 
 def orchestrator_of(
-    profile: Profile, process: str, *, serves: Callable[[str], bool] | None = None, local: LocalWorker | None = None
+    profile: Profile,
+    process: str,
+    *,
+    serves: Callable[[str], bool] | None = None,
+    local: LocalWorker | None = None,
+    cache_bytes: int = CACHE_BYTES,
 ) -> Orchestrator:
     """Put an orchestrator together; with `local`, tasks of queues that it `serves` are handed over in memory."""
     return Orchestrator(
@@ -36,6 +41,7 @@ def orchestrator_of(
         serves=serves or (lambda _: False),
         dispatch=local.submit if local is not None else (lambda _: None),
         publishes=not profile.embedded,
+        cache_bytes=cache_bytes,
     )
 
 
@@ -51,7 +57,10 @@ def effects_of(profile: Profile, process: str) -> EffectExecution:
 
 
 class Engine:
-    """Orchestrator and worker of one process. `queues` empty: all that this process is asked for."""
+    """Orchestrator and worker of one process; `process` is its name for ever, else it gets one of its own.
+
+    `queues` empty: all that this process is asked for.
+    """
 
     def __init__(
         self,
@@ -62,8 +71,10 @@ class Engine:
         local: bool = True,
         queues: Sequence[str] = (),
         concurrency: int = 256,
+        process: str | None = None,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        self.process = process_name()
+        self.process = process or process_name()
         self.orchestrator: Orchestrator | None = None
         self.worker: Worker | None = None
         self._profile = profile
@@ -80,6 +91,7 @@ class Engine:
                 self.process,
                 serves=None if self._local is None else (lambda queue: not wanted or queue in wanted),
                 local=self._local,
+                cache_bytes=cache_bytes,
             )
         if worker and not profile.embedded:
             self.worker = Worker(
