@@ -387,10 +387,17 @@ class Turns:
                     self._advance(draft, live, command, at, known)
                 except DeadLetter:
                     log.info("signal %s of run %s came before a run that ended at once", row.message_id, row.run_id)
-            draft.batch(live.shard).inbox_taken.append((row.run_id, row.message_id))
+            self._take_out(draft, row)
+
+    def _take_out(self, draft: Draft, row: InboxRow) -> None:
+        """Take a signal out of the inbox, whether it is there already or was about to be put there."""
+        batch = draft.batch(row.shard)
+        batch.inbox_put = [one for one in batch.inbox_put if one is not row]
+        batch.inbox_taken.append((row.run_id, row.message_id))
 
     def _give_up(self, draft: Draft, live: LiveRun, row: InboxRow) -> None:
         """Put a signal aside whose run never came; one that came meanwhile has it already."""
+        self._take_out(draft, row)
         if live.run.exists:
             return
         self._live.drop((row.run_id,))
@@ -399,7 +406,6 @@ class Turns:
         command = SignalRun(name=event.name, message_id=event.message_id, input=event.input)
         text = f"run {row.run_id} was not started within a day of its signal {row.name!r}"
         draft.dead.append(self._wire.dead(self._wire.command(row.run_id, command, row.at), "start_missing", text))
-        draft.batch(row.shard).inbox_taken.append((row.run_id, row.message_id))
 
     def _refuse(self, draft: Draft, one: Input, dead: DeadLetter) -> None:
         draft.refused.append((one, dead))
