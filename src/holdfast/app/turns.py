@@ -72,6 +72,9 @@ class Turns:
                 self._handle(draft, one, at, known)
             except DeadLetter as dead:
                 self._refuse(draft, one, dead)
+            if one.run_id:
+                # Even a command that changes nothing is decided by the owner alone: its shard is fenced, too.
+                draft.batch(one.shard)
         draft.seal(shards)
         for run_id in draft.touched:
             live = self._live.get(run_id)
