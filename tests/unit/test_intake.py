@@ -5,6 +5,7 @@ import asyncio
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.app.drafts import Input, Redirect
 from holdfast.app.intake import BACKLOG, SLICE, Intake
+from holdfast.app.orchestrator import positions_of
 from holdfast.app.records import Topics, Wire
 from holdfast.core.commands import Addressed, CancelRun, CompleteStep, FailStep, FireTimer, StepResult
 from holdfast.core.identity import shard_of
@@ -134,3 +135,12 @@ async def test_there_is_room_again_once_the_backlog_is_worked_off() -> None:
     await box.next_slice()
     async with asyncio.timeout(5):
         await waiting
+
+
+async def test_what_was_read_before_reading_began_anew_is_not_acknowledged() -> None:
+    box = intake()
+    box.put_records([record("r1")], reading=1)
+    box.put_records([record("r1", partition=3)], reading=2)
+    read = await box.next_slice()
+    assert positions_of(read, 1) == {(TOPICS.commands, shard_of("r1", SHARDS)): 8}
+    assert positions_of(read, 2) == {(TOPICS.commands, 3): 8}

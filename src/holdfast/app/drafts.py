@@ -45,7 +45,10 @@ class Redirect(msgspec.Struct, frozen=True):
 
 
 class Input(msgspec.Struct, eq=False):
-    """Something that came in for a run, kept until what follows from it is committed."""
+    """Something that came in for a run, kept until what follows from it is committed.
+
+    `reading` counts how often this process began to read anew before the record of it (`origin`) was read.
+    """
 
     shard: int
     run_id: str
@@ -54,6 +57,7 @@ class Input(msgspec.Struct, eq=False):
     origin: Record | None = None
     waiter: Any = None
     careful: int = 0
+    reading: int = 0
 
     def as_result(self) -> StepResult | None:
         """Say a step's result in the words of the results topic, for another owner."""

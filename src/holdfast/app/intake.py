@@ -52,20 +52,21 @@ class Intake:
         self._fresh.append(Input(shard, result.run_id, as_command(result), result.incarnation))
         self._filled.set()
 
-    def put_records(self, records: Iterable[Record]) -> None:
+    def put_records(self, records: Iterable[Record], reading: int = 0) -> None:
         """Sort records of the commands and results topics; what is not for us is redirected in its turn."""
         fresh: list[Input] = []
         for record in records:
             try:
                 addressed = self._read(record)
             except Unreadable as error:
-                fresh.append(redirect(record, self._wire.dead(record, error.reason, str(error))))
+                fresh.append(redirect(record, self._wire.dead(record, error.reason, str(error)), reading))
                 continue
             shard = shard_of(addressed.run_id, self._shards)
             if shard != record.partition:
-                fresh.append(redirect(record, self._wire.forwarded(record, addressed.run_id)))
+                fresh.append(redirect(record, self._wire.forwarded(record, addressed.run_id), reading))
                 continue
-            fresh.append(Input(shard, addressed.run_id, addressed.command, addressed.incarnation, record))
+            command = addressed.command
+            fresh.append(Input(shard, addressed.run_id, command, addressed.incarnation, record, reading=reading))
         self.put(fresh)
 
     def _read(self, record: Record) -> Addressed:
@@ -116,9 +117,9 @@ class Intake:
         self._filled.set()
 
 
-def redirect(record: Record, outgoing: Outgoing) -> Input:
+def redirect(record: Record, outgoing: Outgoing, reading: int) -> Input:
     """Keep a redirected record in line, so that its offset moves only after those before it."""
-    return Input(record.partition, "", Redirect(outgoing), origin=record)
+    return Input(record.partition, "", Redirect(outgoing), origin=record, reading=reading)
 
 
 def as_command(result: StepResult) -> Command:

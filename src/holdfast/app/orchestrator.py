@@ -113,6 +113,7 @@ class Orchestrator:
         )
         self._membership: Membership | None = None
         self._generation = 0
+        self._reading = 0
         self._fresh: frozenset[int] = frozenset()  # taken, and not yet taken over from their last owner
         self._serving = asyncio.Event()
         self._shifting = asyncio.Lock()
@@ -130,7 +131,7 @@ class Orchestrator:
             loops.create_task(self._commits.serve())
             loops.create_task(self._publisher.serve())
             loops.create_task(self._fire_timers())
-            loops.create_task(self._sweeper.serve(self._membership))
+            loops.create_task(self._sweeper.serve(self._rewind))
 
     async def _join(self) -> Membership:
         async for number in tries():
@@ -183,7 +184,8 @@ class Orchestrator:
         while True:
             await self._intake.room()
             try:
-                self._intake.put_records(await membership.poll(POLL_WAIT, POLL_RECORDS))
+                records = await membership.poll(POLL_WAIT, POLL_RECORDS)
+                self._intake.put_records(records, self._reading)
             except Unreachable as away:
                 log.warning("reading waits: %s", away)
                 await asyncio.sleep(REASSESS_AFTER)
@@ -265,11 +267,11 @@ class Orchestrator:
         self._tell(draft)
         self._intake.put(draft.verdicts())
         self.live.trim()
-        positions = positions_of(draft.inputs)
+        positions = positions_of(draft.inputs, self._reading)
         if prompt or draft.outcomes or draft.events or positions:
             prompt.extend(draft.outcomes)
             numbers = {shard: (batch.epoch, batch.number) for shard, batch in draft.by_shard.items()}
-            await self._publisher.put(Published(prompt, draft.events, numbers, positions))
+            await self._publisher.put(Published(prompt, draft.events, numbers, positions, self._reading))
 
     def _tell(self, draft: Draft) -> None:
         for told in draft.ended:
@@ -369,6 +371,7 @@ class Orchestrator:
         self._timers.forget(frozenset(range(self._shards)) - taken.kept)
         # Records come again from the group's position; results and timers of shards that we kept do not.
         self._orphaned(self._intake.discard(lambda one: one.shard not in shards or one.origin is not None))
+        self._reading += 1
         await self._sweeper.take_over(self._fresh, self._publisher.publish)
         self._fresh = frozenset()
         if taken.fresh:
@@ -392,7 +395,7 @@ class Orchestrator:
             log.info("shards %s are still ours by the group: taking them again", sorted(lost & assigned))
             await self._revoked(lost)
             await self._assigned(assigned)
-            await self._membership.rewind(lost & assigned)
+            await self._rewind(lost & assigned)
 
     def _orphaned(self, inputs: list[Input]) -> None:
         """Local results of lost shards go to their new owner by the log; records are its own to read."""
@@ -406,9 +409,16 @@ class Orchestrator:
 
     # -- out
 
-    def _acknowledge(self, positions: Mapping[tuple[str, int], int]) -> None:
-        if self._membership is not None:
+    def _acknowledge(self, positions: Mapping[tuple[str, int], int], reading: int) -> None:
+        """Say how far we are; what was read before we began anew tells nothing of what is read since."""
+        if self._membership is not None and reading == self._reading:
             self._aside(self._membership.acknowledge(positions))
+
+    async def _rewind(self, shards: Collection[int]) -> None:
+        """Read shards from their earliest records on."""
+        if self._membership is not None:
+            await self._membership.rewind(shards)
+            self._reading += 1
 
     async def _too_large(self, record: Outgoing, text: str) -> Outgoing:
         return await put_aside(record, text, self.topics, self._store)
@@ -419,12 +429,12 @@ class Orchestrator:
         task.add_done_callback(self._asides.discard)
 
 
-def positions_of(inputs: list[Input]) -> dict[tuple[str, int], int]:
-    """Tell the next offsets to read, after these inputs are committed and published."""
+def positions_of(inputs: list[Input], reading: int) -> dict[tuple[str, int], int]:
+    """Tell the next offsets to read, after these inputs are committed and published, as far as `reading` read them."""
     positions: dict[tuple[str, int], int] = {}
     for one in inputs:
         origin = one.origin
-        if origin is not None:
+        if origin is not None and one.reading == reading:
             place = (origin.topic, origin.partition)
             positions[place] = max(positions.get(place, 0), origin.offset + 1)
     return positions

@@ -28,13 +28,15 @@ LINGER = 0.01
 class Published(msgspec.Struct):
     """What one commit has to say, and what may move once it is said.
 
-    `prompt` are tasks, outcomes and dead letters, whom somebody waits for; `events` tell the public history.
+    `prompt` are tasks, outcomes and dead letters, whom somebody waits for; `events` tell the public history;
+    `positions` are those of one `reading` of the log.
     """
 
     prompt: list[Outgoing]
     events: list[Outgoing]
     numbers: dict[int, tuple[int, int]]
     positions: dict[tuple[str, int], int]
+    reading: int
 
 
 class Publisher:
@@ -44,7 +46,7 @@ class Publisher:
         self,
         log_: Log,
         ownership: Ownership,
-        acknowledge: Callable[[Positions], object],
+        acknowledge: Callable[[Positions, int], object],
         too_large: Callable[[Outgoing, str], Awaitable[Outgoing]],
     ) -> None:
         self._log = log_
@@ -89,9 +91,11 @@ class Publisher:
             for one in batch:
                 self._ownership.published(one.numbers)
                 self._events.task_done()
-            positions = {place: offset for one in batch for place, offset in one.positions.items()}
+            reading = batch[-1].reading
+            said = [one.positions for one in batch if one.reading == reading]
+            positions = {place: offset for one in said for place, offset in one.items()}
             if positions:
-                self._acknowledge(positions)
+                self._acknowledge(positions, reading)
 
     async def publish(self, records: list[Outgoing]) -> None:
         """Publish, however long the log is away."""

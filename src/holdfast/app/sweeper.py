@@ -9,16 +9,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
-import msgspec
-
 from holdfast.app.drafts import Input, TakeInbox
+from holdfast.app.known_log import changed_at, identity_of
 from holdfast.app.lapses import Lapses
 from holdfast.app.lookup import Lookup
 from holdfast.app.ownership import Ownership
 from holdfast.app.recovery import Recovery
 from holdfast.app.timers import HORIZON, DueTimers
 from holdfast.ports.clock import Clock
-from holdfast.ports.log import Log, Membership, Outgoing, TopicMissing, Unreachable
+from holdfast.ports.log import Log, Outgoing, TopicMissing, Unreachable
 from holdfast.ports.store import Store, Unavailable
 
 log = logging.getLogger(__name__)
@@ -29,9 +28,9 @@ IDENTITY_EVERY = 10.0
 INBOX_KEPT = 24 * 3600 * 1_000_000
 TIMER_LIMIT = 50_000
 FAR = 2**62
-IDENTITY = "log_identity"
-CHANGED_AT = "log_changed_at"
 RECENT = 3600 * 1_000_000
+
+Rewind = Callable[[Collection[int]], Awaitable[None]]
 
 
 class Sweeper:
@@ -60,9 +59,14 @@ class Sweeper:
         self._lapses = lapses
         self._topics = recovery.topics
         self._identity = ""
+        self._changed_at = 0
+        self._assignments = 0
+        self._rewound: frozenset[int] = frozenset()  # since the last assignment: shards read from the beginning
 
     async def take_over(self, fresh: Collection[int], publish: Callable[[list[Outgoing]], Awaitable[None]]) -> None:
         """Do for shards that are new to this process what their last owner could not finish."""
+        self._assignments += 1
+        self._rewound = frozenset()
         await self._lookup.learn_inbox(self._ownership.shards)
         if not fresh:
             return
@@ -73,7 +77,7 @@ class Sweeper:
         await self._scan_timers(fresh)
         self._put(await self._recovery.orphans(fresh, self._clock.now()))
 
-    async def serve(self, membership: Membership) -> None:
+    async def serve(self, rewind: Rewind) -> None:
         """Look after everything from time to time."""
         loop = asyncio.get_running_loop()
         timers_at, identity_at = loop.time(), loop.time() - IDENTITY_EVERY
@@ -86,7 +90,7 @@ class Sweeper:
                     await self._scan_timers(self._ownership.shards)
                 if loop.time() - identity_at >= IDENTITY_EVERY:
                     identity_at = loop.time()
-                    await self._check_identity(membership)
+                    await self._check_identity(rewind)
             except (Unavailable, Unreachable, TopicMissing) as away:
                 log.info("sweeping waits: %s", away)
 
@@ -107,22 +111,28 @@ class Sweeper:
             now = self._clock.now()
             self._timers.arm(await self._store.due_timers(shards, now + HORIZON, TIMER_LIMIT), now)
 
-    async def _check_identity(self, membership: Membership) -> None:
+    async def _check_identity(self, rewind: Rewind) -> None:
         """Compare the log with the one we knew, in memory and in the store; another one has to hear what is open again.
 
-        Whoever starts within an hour of the change does the same: the process that noticed it may have ended since.
+        For an hour after the change every assignment begins anew, whoever noticed it: the group gives out the positions
+        that it has, and they may still be those of the old log.
         """
-        topics = [self._topics.commands, self._topics.results, self._topics.events]
-        identity = msgspec.json.encode(dict(await self._log.identity(topics)), order="sorted").decode()
-        if identity == self._identity:
-            return
-        meta = await self._store.meta()
-        changed_at = int(meta.get(CHANGED_AT, "0"))
-        if meta.get(IDENTITY) != identity:
-            changed_at = self._clock.now() if IDENTITY in meta else 0
-            await self._store.set_meta({IDENTITY: identity, CHANGED_AT: str(changed_at)})
-        if self._identity or self._clock.now() - changed_at < RECENT:
+        identity = await identity_of(self._log, self._topics)
+        if identity != self._identity:
+            now = self._clock.now()
+            known_since = await changed_at(self._store, identity, now)
+            self._changed_at = now if self._identity else known_since
+            self._identity = identity
+            self._rewound = frozenset()
+        if self._clock.now() - self._changed_at < RECENT:
+            await self._begin_anew(rewind, self._ownership.shards - self._rewound)
+
+    async def _begin_anew(self, rewind: Rewind, shards: frozenset[int]) -> None:
+        """Read these shards from the beginning of the new log, and send again what is open."""
+        if shards:
             log.warning("the log is not the one we knew: reading from its beginning, sending what is open again")
-            await membership.rewind(self._ownership.shards)
-            self._put(await self._recovery.overdue(self._ownership.shards, FAR))
-        self._identity = identity
+            assignments = self._assignments
+            await rewind(shards)
+            self._put(await self._recovery.overdue(shards, FAR))
+            if assignments == self._assignments:
+                self._rewound |= shards

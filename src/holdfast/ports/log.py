@@ -91,7 +91,11 @@ class Membership(Protocol):
         """The shards of this member at this moment."""
 
     async def rewind(self, shards: Collection[int]) -> None:
-        """Read these shards again from the earliest record on."""
+        """Read these shards again from the earliest record on.
+
+        No later `poll` gives what was read before. What it gave is not to be acknowledged any more: that would move the
+        position over what is read anew.
+        """
 
     async def close(self) -> None:
         """Leave the group: others take over at once."""

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from holdfast.app.known_log import remember
+from holdfast.app.records import Topics
 from holdfast.ports.store import NotInstalled
 from holdfast.profiles.profile import Profile, topics_of
 from holdfast.settings import Settings
@@ -58,7 +60,9 @@ async def install(settings: Settings, *, dry_run: bool = False) -> list[str]:
         shards = int((await profile.store.meta())["shards"])
         await profile.log.open()
         try:
-            return [*done, *await profile.log.install(topics_of(settings, shards))]
+            made = await profile.log.install(topics_of(settings, shards))
+            await remember(profile.store, profile.log, Topics(settings.namespace))
+            return [*done, *made]
         finally:
             await profile.log.close()
     finally:
