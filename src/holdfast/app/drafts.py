@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.app.live import LiveRun
 from holdfast.core.commands import Command, CompleteStep, ExecuteStep, FailStep, HearLedger, RunOutcome, StepResult
 from holdfast.core.run import PARKED, Run
 from holdfast.ports.ledger import Answer
@@ -92,8 +93,8 @@ class Draft:
         self.rows: dict[str, RunRow] = {}
         self.new_runs: set[str] = set()
         self.spans: dict[str, Span] = {}
-        self.touched: dict[str, int] = {}
-        self.tasks: list[tuple[ExecuteStep, str, int]] = []
+        self.touched: dict[str, LiveRun] = {}
+        self.tasks: list[tuple[ExecuteStep, LiveRun, int]] = []
         self.events: list[Outgoing] = []
         self.outcomes: list[Outgoing] = []
         self.dead: list[Outgoing] = []
@@ -129,9 +130,8 @@ class Draft:
             found = self.by_shard[shard] = ShardBatch(epoch=0, number=0, published=0)
         return found
 
-    def record(self, shard: int, run_id: str, stored: list[StoredEvent]) -> None:
-        """Note what happened to a run in one turn."""
-        self.batch(shard).events.extend(stored)
+    def span(self, run_id: str, stored: list[StoredEvent]) -> None:
+        """Note for the outbox what happened to a run in one turn."""
         span = self.spans.get(run_id)
         first = stored[0].seq if span is None else span.first
         self.spans[run_id] = Span(run_id, stored[0].incarnation, first, stored[-1].seq)
@@ -153,11 +153,6 @@ class Draft:
             parked=run.stands,
         )
 
-    def forget_outbox(self) -> None:
-        """Leave no outbox: the log lives in the store's own file, and history is its record."""
-        for batch in self.by_shard.values():
-            batch.spans = []
-
     def seal(self, shards: Mapping[str, int]) -> None:
         """Sort what was noted by key into the shards' batches."""
         for run_id, row in self.rows.items():
@@ -165,9 +160,13 @@ class Draft:
             (batch.started if run_id in self.new_runs else batch.changed).append(row)
         for run_id, span in self.spans.items():
             self.batch(shards[run_id]).spans.append(span)
+        batches = self.by_shard
         for key, attempt in self.attempts.items():
-            batch = self.batch(shards[key[0]])
-            batch.attempts_closed.append(key) if attempt is None else batch.attempts_opened.append(attempt)
+            batch = batches.get(shards[key[0]]) or self.batch(shards[key[0]])
+            if attempt is None:
+                batch.attempts_closed.append(key)
+            else:
+                batch.attempts_opened.append(attempt)
         for key, timer in self.timers.items():
             batch = self.batch(shards[key[0]])
             batch.timers_cleared.append(key) if timer is None else batch.timers_set.append(timer)

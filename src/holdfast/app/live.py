@@ -6,12 +6,13 @@ Laws of this file:
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from typing import Protocol
 
+from holdfast.app.records import trace_of
 from holdfast.core import events as e
 from holdfast.core.replay import Program, ProgramStuck, Rebuilt
-from holdfast.core.run import RUNNING, Run, evolve
+from holdfast.core.run import ENDED, Run
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import StoredRun
 
@@ -35,17 +36,24 @@ NewProgram = Callable[[str, int], EvictableProgram]
 class LiveRun:
     """One run in memory."""
 
-    __slots__ = ("last_at", "program", "run", "shard", "size", "started_at", "trace", "uncommitted")
+    __slots__ = ("_trace", "last_at", "program", "run", "shard", "size", "started_at", "uncommitted")
 
-    def __init__(self, run: Run, shard: int, program: EvictableProgram | None, trace: str) -> None:
+    def __init__(self, run: Run, shard: int) -> None:
         self.run = run
         self.shard = shard
-        self.program = program
-        self.trace = trace
+        self.program: EvictableProgram | None = None
         self.last_at = 0
         self.started_at = 0
         self.uncommitted = 0
         self.size = RUN_BYTES
+        self._trace = ""
+
+    @property
+    def trace(self) -> str:
+        """The name of the run's trace; only what is published needs it."""
+        if not self._trace:
+            self._trace = trace_of(self.run.run_id, self.run.incarnation)
+        return self._trace
 
 
 class LiveRuns:
@@ -68,8 +76,9 @@ class LiveRuns:
             self._runs.move_to_end(run_id)
         return live
 
-    def has(self, run_id: str) -> bool:
-        return run_id in self._runs
+    @property
+    def ids(self) -> KeysView[str]:
+        return self._runs.keys()
 
     def add(self, live: LiveRun) -> None:
         self.drop((live.run.run_id,))
@@ -89,10 +98,18 @@ class LiveRuns:
     def drop_shards(self, shards: frozenset[int]) -> None:
         self.drop([run_id for run_id, live in self._runs.items() if live.shard in shards])
 
-    def weigh(self, live: LiveRun) -> None:
-        """Count what the run's open payloads hold, besides the run itself."""
+    def committed(self, live: LiveRun) -> None:
+        """What a draft had of this run is durable: an ended run may go, any other is weighed anew."""
         run = live.run
-        size = RUN_BYTES + len(run.input.data) + sum(len(step.scheduled.input.data) for step in run.open_steps.values())
+        live.uncommitted -= 1
+        if self._runs.get(run.run_id) is not live:
+            return  # forgotten meanwhile, with its shard
+        if run.status in ENDED:
+            self.drop((run.run_id,))
+            return
+        size = RUN_BYTES + len(run.input.data)
+        for step in run.open_steps.values():
+            size += len(step.scheduled.input.data)
         self._bytes += size - live.size
         live.size = size
 
@@ -112,22 +129,6 @@ def recorded(codec: Codec, stored: StoredRun) -> list[e.Recorded]:
     return [e.Recorded(one.seq, one.at, codec.decode_event(one.type, one.data)) for one in stored.history]
 
 
-def rebuild(stored: StoredRun, history: list[e.Recorded], new_program: NewProgram, trace: str) -> LiveRun:
-    """Bring a run back into memory. Of an ended or parked run only the state is needed, its code is not run.
-
-    Raises:
-        ProgramStuck: the code cannot be run against this history; the caller parks the run.
-    """
-    row = stored.row
-    live = LiveRun(fold(row.run_id, row.incarnation, history), row.shard, None, trace)
-    live.last_at = history[-1].at if history else 0
-    live.started_at = row.started_at
-    if live.run.status == RUNNING:
-        live.program, rebuilt = reprogram(live.run.run_id, live.run.incarnation, history, new_program)
-        live.run = rebuilt.run
-    return live
-
-
 def reprogram(
     run_id: str, incarnation: int, history: list[e.Recorded], new_program: NewProgram
 ) -> tuple[EvictableProgram, Rebuilt]:
@@ -144,11 +145,3 @@ def reprogram(
         raise ProgramStuck("engine_error", f"replay of run {run_id} failed in the engine: {error!r}") from error
     program.take_blobs()
     return program, rebuilt
-
-
-def fold(run_id: str, incarnation: int, history: Iterable[e.Recorded]) -> Run:
-    """Fold a history without running code."""
-    run = Run(run_id, incarnation)
-    for one in history:
-        run = evolve(run, one.event)
-    return run

@@ -47,14 +47,26 @@ class Lookup:
             await self.learn_inbox(self._shards)
         known = Known(self._default_version)
         known.inbox = self._inbox
-        signals = [one for one in inputs if isinstance(one.command, SignalRun)]
+        signals: list[Input] = []
+        referring: list[e.Event | Command] = []
+        is_large = False
+        for one in inputs:
+            command = one.command
+            if isinstance(command, CompleteStep):
+                if command.result.blob is not None:
+                    referring.append(command)
+            elif isinstance(command, (StartRun, SignalRun)):
+                if isinstance(command, SignalRun):
+                    signals.append(one)
+                if command.input.blob is not None:
+                    referring.append(command)
+                is_large = is_large or len(command.input.data) > INLINE_LIMIT
         if signals:
             await self._see(signals, known)
-        said: list[e.Event | Command] = [
-            one.command for one in inputs if isinstance(one.command, (StartRun, CompleteStep, SignalRun))
-        ]
-        await self._blobs.fetch(said)
-        await self._keep_large(inputs)
+        if referring:
+            await self._blobs.fetch(referring)
+        if is_large:
+            await self._keep_large(inputs)
         # A run that was in memory may be forgotten while the others are loaded: the last look is right before the turn.
         while unknown := self._unknown(inputs, known):
             await self._load(unknown, known)
@@ -73,11 +85,13 @@ class Lookup:
 
     def _unknown(self, inputs: list[Input], known: Known) -> dict[str, bool]:
         unknown: dict[str, bool] = {}
+        in_memory = self._live.ids
         for one in inputs:
-            if not one.run_id or one.run_id in known.asked:
+            run_id = one.run_id
+            if run_id in in_memory and not isinstance(one.command, ResumeRun):
                 continue
-            if isinstance(one.command, ResumeRun) or not self._live.has(one.run_id):
-                unknown.setdefault(one.run_id, isinstance(one.command, StartRun))
+            if run_id and run_id not in known.asked:
+                unknown.setdefault(run_id, isinstance(one.command, StartRun))
         return unknown
 
     async def _load(self, unknown: dict[str, bool], known: Known) -> None:

@@ -81,7 +81,6 @@ class Orchestrator:
         self._instance = instance
         self._serves = serves
         self._dispatch = dispatch
-        self._publishes = publishes
         self._wire = Wire(self.topics, codec, shards)
         blobs = BlobShelf(store)
         self._intake = Intake(codec=codec, wire=self._wire, shards=shards)
@@ -225,15 +224,13 @@ class Orchestrator:
                 continue
             draft = self._turns.handle(mine, self._clock.now(), known)
             self._lookup.remember(known)
-            if not self._publishes:
-                draft.forget_outbox()
             self._commits.put(draft)
 
     async def _before_resume(self, inputs: list[Input]) -> list[Input]:
         """Cut a slice at its first resume, which needs its run's whole history: all before it is committed first."""
-        at = next((n for n, one in enumerate(inputs) if isinstance(one.command, ResumeRun)), None)
-        if at is None:
+        if ResumeRun not in {type(one.command) for one in inputs}:
             return inputs
+        at = next(n for n, one in enumerate(inputs) if isinstance(one.command, ResumeRun))
         if at == 0:
             await self._commits.drained()
         cut = max(at, 1)
@@ -241,29 +238,26 @@ class Orchestrator:
         return inputs[:cut]
 
     def _only_mine(self, inputs: list[Input]) -> list[Input]:
-        mine = [one for one in inputs if self._ownership.has(one.shard)]
-        if len(mine) < len(inputs):
-            self._orphaned([one for one in inputs if not self._ownership.has(one.shard)])
-        return mine
+        has = self._ownership.has
+        others = frozenset(shard for shard in {one.shard for one in inputs} if not has(shard))
+        if not others:
+            return inputs
+        self._orphaned([one for one in inputs if one.shard in others])
+        return [one for one in inputs if one.shard not in others]
 
     async def _committed(self, draft: Draft) -> None:
         """What follows once a draft is durable: hand over, arm, tell, publish."""
-        for run_id in draft.touched:
-            live = self.live.get(run_id)
-            if live is not None and live.uncommitted:
-                live.uncommitted -= 1
-                self.live.weigh(live)
-                if live.run.ended:
-                    self.live.drop((run_id,))
+        for live in draft.touched.values():
+            self.live.committed(live)
         prompt = draft.dead
-        for task, trace, at in draft.tasks:
+        for task, live, at in draft.tasks:
             if self._serves(task.queue):
                 self._dispatch(task)
             else:
-                prompt.append(self._wire.task(task, at, trace))
-        now = self._clock.now()
-        self._timers.disarm(key for key, row in draft.timers.items() if row is None)
-        self._timers.arm((row for row in draft.timers.values() if row is not None), now)
+                prompt.append(self._wire.task(task, at, live.trace))
+        if draft.timers:
+            self._timers.disarm(key for key, row in draft.timers.items() if row is None)
+            self._timers.arm((row for row in draft.timers.values() if row is not None), self._clock.now())
         self._tell(draft)
         self._intake.put(draft.verdicts())
         self.live.trim()

@@ -11,10 +11,11 @@ from collections.abc import Callable
 import msgspec
 
 from holdfast.app import effect_requests
-from holdfast.app.drafts import RETRY, AskAgain, Draft, Input, Redirect, Resend, TakeInbox
+from holdfast.app.drafts import AskAgain, Draft, Input, Redirect, Resend, TakeInbox
+from holdfast.app.follows import Follows, close
 from holdfast.app.known import Known, NotLoaded, Stuck
 from holdfast.app.live import LiveRun, LiveRuns, NewProgram, reprogram
-from holdfast.app.records import Wire, rfc3339, trace_of
+from holdfast.app.records import Wire, rfc3339
 from holdfast.core import events as e
 from holdfast.core.asks import Cancel
 from holdfast.core.commands import (
@@ -29,15 +30,11 @@ from holdfast.core.commands import (
 )
 from holdfast.core.identity import event_id
 from holdfast.core.replay import ProgramStuck, advance, resume
-from holdfast.core.run import RUNNING, DeadLetter, Run, evolve, outcome, task
-from holdfast.core.settling import OpenStep
+from holdfast.core.run import RUNNING, DeadLetter, Run, evolve, outcome
 from holdfast.ports.codec import Codec
-from holdfast.ports.store import AttemptRow, InboxRow, StoredEvent, TimerRow
+from holdfast.ports.store import AttemptRow, InboxRow, StoredEvent
 
 log = logging.getLogger(__name__)
-
-RESEND_AFTER = 60.0
-MICROS = 1_000_000
 
 
 class Turns:
@@ -59,7 +56,7 @@ class Turns:
         self._live = live
         self._new_program = new_program
         self._process = process
-        self._serves = serves
+        self._follows = Follows(process, serves)
         self._publishes = publishes
 
     def handle(self, inputs: list[Input], at: int, known: Known) -> Draft:
@@ -76,20 +73,14 @@ class Turns:
                 # Even a command that changes nothing is decided by the owner alone: its shard is fenced, too.
                 draft.batch(one.shard)
         draft.seal(shards)
-        for run_id in draft.touched:
-            live = self._live.get(run_id)
-            if live is not None:
-                live.uncommitted += 1
         return draft
 
     def _handle(self, draft: Draft, one: Input, at: int, known: Known) -> None:
-        if isinstance(one.command, Redirect):
-            draft.dead.append(one.command.record)
-            return
-        live = self._live.get(one.run_id)
-        if live is None:
-            live = self._enter(draft, one, at, known)
         command = one.command
+        if isinstance(command, Redirect):
+            draft.dead.append(command.record)
+            return
+        live = self._live.get(one.run_id) or self._enter(draft, one, at, known)
         at = max(at, live.last_at)
         if isinstance(command, CompleteStep) and one.incarnation == live.run.incarnation:
             self._advance(draft, live, command, at, known)  # the hot path: nothing else to ask
@@ -126,9 +117,8 @@ class Turns:
         if one.run_id in known.unreadable:
             raise DeadLetter("history_unreadable", f"run {one.run_id}: {known.unreadable[one.run_id]}")
         stored = known.stored.get(one.run_id)
-        trace = trace_of(one.run_id, 0 if stored is None else stored.row.incarnation)
         if stored is None:
-            live = LiveRun(Run(one.run_id), one.shard, None, trace)
+            live = LiveRun(Run(one.run_id), one.shard)
             live.started_at = at
             self._live.add(live)
             return live
@@ -136,7 +126,7 @@ class Turns:
         run = Run(one.run_id, stored.row.incarnation)
         for past in history:
             run = evolve(run, past.event)
-        live = LiveRun(run, one.shard, None, trace)
+        live = LiveRun(run, one.shard)
         live.last_at = history[-1].at if history else 0
         live.started_at = stored.row.started_at
         self._live.add(live)
@@ -154,11 +144,11 @@ class Turns:
         """Let a command have its effect; without `runs_code`, a new run only begins (what it would do was refused)."""
         before = live.run
         try:
-            if isinstance(command, ResumeRun) and before.parked is not None:
+            if before.parked is not None and isinstance(command, ResumeRun):
                 after, happened = self._resume(live, command, at, known)
             else:
                 program = live.program if before.status in {RUNNING, ""} else None
-                if isinstance(command, StartRun) and not before.exists and runs_code:
+                if runs_code and not before.status and isinstance(command, StartRun):
                     program = live.program = self._new_program(before.run_id, before.incarnation)
                 after, happened = advance(before, program, command, at)
             stored = self._stored(after, before.seq, happened, at)
@@ -174,10 +164,11 @@ class Turns:
 
     def _stored(self, run: Run, seq: int, happened: list[e.Event], at: int) -> list[StoredEvent]:
         encode, run_id, incarnation = self._codec.encode_event, run.run_id, run.incarnation
-        return [
-            StoredEvent(run_id, incarnation, seq, type(event).__name__, encode(event), at)
-            for seq, event in enumerate(happened, seq + 1)
-        ]
+        stored = []
+        for event in happened:
+            seq += 1
+            stored.append(StoredEvent(run_id, incarnation, seq, type(event).__name__, encode(event), at))
+        return stored
 
     def _park(
         self, before: Run, command: Command, error: Exception, at: int
@@ -225,101 +216,48 @@ class Turns:
         run_id, shard = after.run_id, live.shard
         live.run = after
         live.last_at = at
-        draft.touched[run_id] = draft.touched.get(run_id, 0) + 1
-        when = cause = b""
-        if self._publishes:
+        if run_id not in draft.touched:
+            draft.touched[run_id] = live
+            live.uncommitted += 1
+        draft.batch(shard).events += stored
+        if self._publishes:  # else the log lives in the store's own file, and history is its record
+            draft.span(run_id, stored)
             when = rfc3339(at).encode()
             cause = event_id(run_id, after.incarnation, before.seq + 1).encode()
-        draft.record(shard, run_id, stored)
-        if self._publishes:
-            draft.events.extend([self._wire.event(one, when, live.trace, cause) for one in stored])
+            draft.events += [self._wire.event(one, when, live.trace, cause) for one in stored]
+        follows = self._follows.by_kind
         for event in happened:
-            self._follow(draft, live, before, event, at)
+            follow = follows.get(type(event))
+            if follow is not None:
+                follow(draft, live, before, event, at)
         if live.program is not None and (blobs := live.program.take_blobs()):
             draft.blobs.update(blobs)
-        if after.status != before.status or after.parked is not before.parked or after.stands != before.stands:
+        if (
+            after.status != before.status
+            or after.parked is not before.parked
+            or ((after.parked_steps or before.parked_steps) and after.stands != before.stands)
+        ):
             new = not before.exists
             if new:
                 live.started_at = at
-            ended_at = at if after.ended else None
-            draft.row(after, shard, live.started_at, new=new, ended_at=ended_at)
-            if after.ended:
+            ended = after.ended
+            draft.row(after, shard, live.started_at, new=new, ended_at=at if ended else None)
+            if ended:
                 self._end(draft, live, before, happened[-1], at)
             elif after.parked is not None and live.program is not None:
                 live.program.evict()
                 live.program = None
-
-    def _follow(self, draft: Draft, live: LiveRun, before: Run, event: e.Event, at: int) -> None:
-        """Note the rows and messages that one event brings."""
-        run = live.run
-        match event:
-            case e.StepScheduled(step_id=step_id):
-                if event.guard is not None:
-                    effect_requests.plan(draft, live, event, at)
-                self._send_first(draft, live, step_id, at)
-            case e.StepAttempted(step_id=step_id, attempt=attempt):
-                draft.timers[run.run_id, run.incarnation, retry_timer(step_id, attempt)] = None
-                self._send_first(draft, live, step_id, at)
-            case (
-                e.StepCompleted(step_id=step_id)
-                | e.StepFailed(step_id=step_id)
-                | e.StepAbandoned(step_id=step_id)
-                | e.StepCancelled(step_id=step_id)
-            ):
-                self._close(draft, run, step_id, before)
-            case e.StepWithdrawn() | e.StepExhausted() | e.ResolutionRequested():
-                effect_requests.request(draft, live, event, self._process)
-            case e.StepRetried(step_id=step_id, due_at=due_at, attempt=attempt):
-                draft.attempts[run.run_id, run.incarnation, step_id] = None
-                self._set_timer(draft, live, retry_timer(step_id, attempt), due_at)
-            case e.TimerStarted(timer_id=timer_id, due_at=due_at) if timer_id in run.timers:
-                self._set_timer(draft, live, timer_id, due_at)
-            case e.TimerFired(timer_id=timer_id) | e.TimerCancelled(timer_id=timer_id):
-                draft.timers[run.run_id, run.incarnation, timer_id] = None
-            case e.SignalReceived(message_id=message_id):
-                draft.batch(live.shard).signals.append((run.run_id, message_id))
-            case e.RunResumed():
-                self._rearm(draft, live)
-            case _:
-                pass
-
-    def _send_first(self, draft: Draft, live: LiveRun, step_id: str, at: int) -> None:
-        """Send an attempt that was just scheduled, unless the same turn has ended the wait for it."""
-        run = live.run
-        step = run.open_steps.get(step_id)
-        if step is not None:
-            self._send(draft, live, step, 0, at)
-
-    def _rearm(self, draft: Draft, live: LiveRun) -> None:
-        """Timers of a parked run waited; those that are overdue fire now."""
-        for timer_id, due_at in live.run.timers.items():
-            self._set_timer(draft, live, timer_id, due_at)
-        for step_id, step in live.run.open_steps.items():
-            if step.due_at is not None:
-                self._set_timer(draft, live, retry_timer(step_id, step.attempt), step.due_at)
-
-    def _close(self, draft: Draft, run: Run, step_id: str, before: Run) -> None:
-        draft.attempts[run.run_id, run.incarnation, step_id] = None
-        step = before.open_steps.get(step_id)
-        if step is not None and step.due_at is not None:
-            draft.timers[run.run_id, run.incarnation, retry_timer(step_id, step.attempt)] = None
-
-    def _set_timer(self, draft: Draft, live: LiveRun, timer_id: str, due_at: int) -> None:
-        run = live.run
-        draft.timers[run.run_id, run.incarnation, timer_id] = TimerRow(
-            run.run_id, run.incarnation, timer_id, live.shard, due_at
-        )
 
     def _end(self, draft: Draft, live: LiveRun, before: Run, event: e.Event, at: int) -> None:
         """Close what an ended run leaves open, and tell its consumers."""
         run = live.run
         mine = (run.run_id, run.incarnation)
         for step_id in before.open_steps.keys() - run.unsettled.keys():
-            self._close(draft, run, step_id, before)
+            close(draft, run, step_id, before)
         for step_id, step in run.unsettled.items():
             effect_requests.ask(draft, live, step_id, Cancel(who=self._process))
             if step_id not in before.open_steps:
-                self._expect(draft, live, step, 0, at)
+                self._follows.expect(draft, live, step, 0, at)
         for timer_id in before.timers:
             draft.timers[(*mine, timer_id)] = None
         if live.program is not None:
@@ -331,20 +269,6 @@ class Turns:
             if self._publishes:
                 draft.outcomes.append(self._wire.outcome(told, run.incarnation, run.seq, live.trace))
 
-    def _send(self, draft: Draft, live: LiveRun, step: OpenStep, resends: int, at: int) -> None:
-        """Send an attempt once the draft is committed, and note when to ask after it."""
-        self._expect(draft, live, step, resends, at)
-        draft.tasks.append((task(live.run, step), live.trace, at))
-
-    def _expect(self, draft: Draft, live: LiveRun, step: OpenStep, resends: int, at: int) -> None:
-        """Note when to ask after an attempt."""
-        run, scheduled = live.run, step.scheduled
-        sent_to = self._process if self._serves(scheduled.queue) else None
-        wait = max(RESEND_AFTER, scheduled.timeout, scheduled.heartbeat or 0) * 2 ** min(resends, 8)
-        resend_at = at + int(wait * MICROS)
-        key = (run.run_id, run.incarnation, scheduled.step_id)
-        draft.attempts[key] = AttemptRow(*key, step.attempt, live.shard, sent_to, resend_at, resends)
-
     def _resend(self, draft: Draft, live: LiveRun, row: AttemptRow, at: int) -> None:
         step = live.run.open_steps.get(row.step_id)
         ended = live.run.unsettled.get(row.step_id)
@@ -352,11 +276,11 @@ class Turns:
             draft.attempts[row.run_id, row.incarnation, row.step_id] = None
         elif ended is not None:
             effect_requests.ask_again(draft, live, row.step_id, self._process)
-            self._send(draft, live, ended, row.resends + 1, at)
+            self._follows.send(draft, live, ended, row.resends + 1, at)
         elif step is not None and step.attempt == row.attempt and step.due_at is None:
             # Else another attempt has taken the row's place, since the sweeper looked.
             effect_requests.ask_again(draft, live, row.step_id, self._process)
-            again = self._expect if step.exhausted is not None else self._send
+            again = self._follows.expect if step.exhausted is not None else self._follows.send
             again(draft, live, step, row.resends + 1, at)
 
     def _once(self, draft: Draft, one: Input, command: SignalRun, known: Known) -> SignalRun:
@@ -417,11 +341,6 @@ class Turns:
             self._live.drop((one.run_id,))
         if one.origin is not None:
             draft.dead.append(self._wire.dead(one.origin, dead.reason, str(dead)))
-
-
-def retry_timer(step_id: str, attempt: int) -> str:
-    """Name the timer of the wait before an attempt."""
-    return f"{RETRY}{attempt}:{step_id}"
 
 
 def park(run: Run, command: Command | None, error: Exception) -> tuple[Run, list[e.Event]]:

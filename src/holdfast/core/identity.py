@@ -7,6 +7,7 @@ Laws of this file:
 
 from functools import lru_cache
 from hashlib import blake2b
+from struct import iter_unpack
 from typing import NewType
 
 RunId = NewType("RunId", str)
@@ -50,13 +51,10 @@ def murmur2(key: bytes) -> int:
     length = len(key)
     h = (_SEED ^ length) & _MASK
     end = length - length % _WORD
-    for start in range(0, end, _WORD):
-        k = int.from_bytes(key[start : start + _WORD], "little")
-        k = k * _MULTIPLIER & _MASK
+    for (word,) in iter_unpack("<I", key[:end]):
+        k = word * _MULTIPLIER & _MASK
         k ^= k >> 24
-        k = k * _MULTIPLIER & _MASK
-        h = h * _MULTIPLIER & _MASK
-        h ^= k
+        h = h * _MULTIPLIER & _MASK ^ k * _MULTIPLIER & _MASK
     if end < length:
         h ^= int.from_bytes(key[end:], "little")
         h = h * _MULTIPLIER & _MASK
@@ -79,11 +77,8 @@ def event_id(run: str, incarnation: int, seq: int) -> str:
 
 def digest(*fields: bytes) -> bytes:
     """Hash length-prefixed fields (16 bytes), so that no two lists of fields share their bytes."""
-    h = blake2b(digest_size=16)
-    for field in fields:
-        h.update(len(field).to_bytes(8, "big"))
-        h.update(field)
-    return h.digest()
+    prefixed = b"".join([len(field).to_bytes(8, "big") + field for field in fields])
+    return blake2b(prefixed, digest_size=16).digest()
 
 
 def effect_id(namespace: str, run: str, incarnation: int, step: str) -> str:

@@ -179,9 +179,11 @@ class WorkflowLoop(RefusingLoop):
         """One turn: run what is ready, and what becomes ready by it, until quiet. Another loop's task may call it."""
         if self.evicted:
             raise RuntimeError("the run was dropped: its loop cannot be entered again")
+        ready = self._ready
+        if not ready:
+            return
         before = _enter(self)
         hooks = generators.watch(WorkflowLoop)
-        ready = self._ready
         handle: Handle | None
         try:
             while ready:

@@ -58,6 +58,7 @@ class AvroCodec:
             self._sent[name] = self._stored[name] if sent == stored else encoder(name, schema, sent)
             self._readers[stored] = self._readers[sent] = (name, decoder(name, schema))
             self._swaps[stored] = sent
+        self._events = {kind: self._stored[name] for name, kind in TYPES.items()}
         for release in schemas.released().values():
             for name in release.keys() & RECORDS.keys():
                 header = _single_object(release[name])
@@ -65,7 +66,7 @@ class AvroCodec:
                     self._readers[header] = (name, foreign_decoder(name, release[name]))
 
     def encode_event(self, event: Event) -> bytes:
-        return self._stored[type(event).__name__](event)
+        return self._events[type(event)](event)
 
     def decode_event(self, kind: str, data: bytes) -> Event:
         if kind not in TYPES:

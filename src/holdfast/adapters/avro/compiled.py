@@ -27,7 +27,9 @@ _SMALL = 4096
 _MORE = 0x80
 _ODD_OR_MORE = 0x81
 _LONG_BITS = 64
-_REPEATED = frozenset({"RetrySchedule"})  # an application has a handful of these values, and writes them all the time
+# An application has a handful of these values, and writes them all the time.
+_REPEATED = frozenset({"RetrySchedule"})
+_REPEATED_TEXTS = frozenset({"content_type", "encoding", "kind", "name", "queue", "step_id", "version", "workflow"})
 
 
 def write_long(number: int) -> bytes:
@@ -78,6 +80,9 @@ def read_text(data: bytes, at: int) -> tuple[str, int]:
     """Read a string: it and the position after it."""
     size, at = read_size(data, at)
     return data[at : at + size].decode(), at + size
+
+
+_known_text: Callable[[str], bytes] = lru_cache(maxsize=1024)(write_text)
 
 
 def write_texts(texts: tuple[str, ...]) -> bytes:
@@ -131,6 +136,7 @@ class _Source:
         self.lines: list[str] = []
         self.known: dict[str, Any] = {
             "SHORT": _SHORT,
+            "known_text": _known_text,
             "write_long": write_long,
             "write_texts": write_texts,
             "write_pairs": write_pairs,
@@ -189,9 +195,7 @@ def _write(source: _Source, parts: list[str], schema: Any, value: str, paths: Ma
             whole = source.name("write", lru_cache(maxsize=256)(_encoder(schema, {}, b"", source.records)))
             parts.append(f"{whole}({value})")
         case {"type": "record", "fields": fields}:
-            outer = value if value == "value" else source.let(value)
-            for field in fields:
-                _write(source, parts, field["type"], paths.get(field["name"], f"{outer}.{field['name']}"), {})
+            _write_fields(source, parts, fields, value, paths)
         case "string":
             _write_bytes(source, parts, source.let(f"{value}.encode()"))
         case "bytes":
@@ -213,6 +217,18 @@ def _write(source: _Source, parts: list[str], schema: Any, value: str, paths: Ma
             parts.append(f"write_pairs({value}) if {value} else b'\\0'")
         case other:
             raise NotImplementedError(f"no writer for the Avro type {other}")
+
+
+def _write_fields(
+    source: _Source, parts: list[str], fields: list[Schema], value: str, paths: Mapping[str, str]
+) -> None:
+    outer = value if value == "value" else source.let(value)
+    for field in fields:
+        part = paths.get(field["name"], f"{outer}.{field['name']}")
+        if field["type"] == "string" and field["name"] in _REPEATED_TEXTS:
+            parts.append(f"known_text({part})")
+        else:
+            _write(source, parts, field["type"], part, {})
 
 
 def _write_bytes(source: _Source, parts: list[str], raw: str) -> None:
