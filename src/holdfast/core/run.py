@@ -257,6 +257,27 @@ def evolve(run: Run, event: e.Event) -> Run:
     if isinstance(event, e.StepCompleted) and not run.parked_steps:
         return replace(run, seq=seq, open_steps=without(run.open_steps, event.step_id))
     match event:
+        case e.RunStarted():
+            return replace(
+                run,
+                seq=seq,
+                status=RUNNING,
+                workflow=event.workflow,
+                version=event.version,
+                input=event.input,
+                attributes=event.attributes,
+            )
+        case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated():
+            return replace(
+                run,
+                seq=seq,
+                status=_AFTER[type(event)],
+                open_steps={},
+                timers={},
+                parked=None,
+                parked_steps=frozenset(),
+                unsettled={step_id: step for step_id, step in run.open_steps.items() if step.is_effect},
+            )
         case (
             e.StepCompleted(step_id=step_id)
             | e.StepFailed(step_id=step_id)
@@ -275,16 +296,6 @@ def evolve(run: Run, event: e.Event) -> Run:
             return changed(run, step_id, exhausted=error)
         case e.StepParked(step_id=step_id, reason=reason):
             return changed(run, step_id, parked=reason)
-        case e.RunStarted():
-            return replace(
-                run,
-                seq=seq,
-                status=RUNNING,
-                workflow=event.workflow,
-                version=event.version,
-                input=event.input,
-                attributes=event.attributes,
-            )
         case e.TimerStarted(timer_id=timer_id, due_at=due_at):
             return replace(run, seq=seq, timers={**run.timers, timer_id: due_at})
         case e.TimerFired(timer_id=timer_id) | e.TimerCancelled(timer_id=timer_id):
@@ -297,17 +308,6 @@ def evolve(run: Run, event: e.Event) -> Run:
             return replace(run, seq=seq, status=PARKED, parked=event)
         case e.RunResumed():
             return replace(run, seq=seq, status=RUNNING, parked=None)
-        case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated():
-            return replace(
-                run,
-                seq=seq,
-                status=_AFTER[type(event)],
-                open_steps={},
-                timers={},
-                parked=None,
-                parked_steps=frozenset(),
-                unsettled={step_id: step for step_id, step in run.open_steps.items() if step.is_effect},
-            )
         case _:
             assert_never(event)
 

