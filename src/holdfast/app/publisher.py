@@ -3,12 +3,14 @@
 Laws of this file:
 - Only what is committed is published.
 - Per partition, batch n+1 is not sent before n is acknowledged; cursors and offsets move after that.
+- Events go along with the tasks and outcomes of the next commit: a request costs a broker more than its records do.
 - While the log is away, publishing waits and what is committed waits with it; nothing is dropped.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -21,8 +23,8 @@ log = logging.getLogger(__name__)
 
 Positions = Mapping[tuple[str, int], int]
 AHEAD = 64
-LINGER = 0.01
-"""Seconds that events may wait for the next commit's: nobody's step or result waits for them."""
+LINGER = 0.02
+"""Seconds that events may wait for a request to go along with: nobody's step or result waits for them."""
 
 
 class Published(msgspec.Struct):
@@ -56,6 +58,7 @@ class Publisher:
         self._unserved = Unserved(log_)
         self._prompt: asyncio.Queue[Published] = asyncio.Queue(AHEAD)
         self._events: asyncio.Queue[Published] = asyncio.Queue(AHEAD)
+        self._leaving = asyncio.Event()
 
     async def put(self, published: Published) -> None:
         await self._prompt.put(published)
@@ -74,7 +77,11 @@ class Publisher:
     async def _serve_prompt(self) -> None:
         while True:
             batch = await taken(self._prompt)
-            await self.publish([record for one in batch for record in one.prompt])
+            prompt = [record for one in batch for record in one.prompt]
+            if prompt:
+                self._leaving.set()  # events that wait are published at the next turn of the loop: in the same request
+                self._leaving.clear()
+                await self.publish(prompt)
             for one in batch:
                 await self._events.put(one)
                 self._prompt.task_done()
@@ -84,7 +91,9 @@ class Publisher:
         while True:
             batch = [await self._events.get()]
             if batch[0].events:
-                await asyncio.sleep(LINGER)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER):
+                        await self._leaving.wait()
             while not self._events.empty():
                 batch.append(self._events.get_nowait())
             await self.publish([record for one in batch for record in one.events])
