@@ -21,8 +21,10 @@ from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
 from holdfast.app.client import Door
 from holdfast.app.effects import carrier
+from holdfast.app.known_log import remember
 from holdfast.app.orchestrator import CACHE_BYTES, Orchestrator
 from holdfast.app.programs import latest_version, programs
+from holdfast.app.records import Topics
 from holdfast.app.worker import Execution, LocalWorker
 from holdfast.core import events as e
 from holdfast.core.commands import Addressed, Command, SignalRun, StartRun
@@ -273,6 +275,7 @@ async def install(path: Path) -> None:
     log = EmbeddedLog(store)
     await log.open()
     await log.install(TOPICS)
+    await remember(store, log, Topics(NAMESPACE))
     await log.close()
     await store.close()
 
