@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.simulation.ledger_mutants import MODELS, MUTANTS, PROOF_UNDER_THE_FENCE, Mutant
@@ -75,9 +76,13 @@ def main() -> int:
         },
         "violations": violations,
     }
+    write(report)
+    return 1 if violations else 0
+
+
+def write(report: Mapping[str, object]) -> None:
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    return 1 if violations else 0
 
 
 if __name__ == "__main__":

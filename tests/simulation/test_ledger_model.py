@@ -1,5 +1,6 @@
 """The model check of the effect ledger, as tests: every model holds, every mutant is caught."""
 
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -11,6 +12,7 @@ from tests.simulation.ledger_mutants import MODELS, MUTANTS, PROOF_UNDER_THE_FEN
 from tests.simulation.ledger_search import outside
 
 check = cache(ledger_model.check)
+caught: dict[str, list[str]] = {}
 SMALL = ("at_most_once", "lookup", "transaction", "provider_key", "provider_key with a lookup")
 
 MOVES = """
@@ -22,6 +24,19 @@ MOVES = """
     PARKED → PLANNED SUCCEEDED FAILED
 """
 """From IN_DOUBT to CLAIMED: a `transaction` alone. Never from INFLIGHT to CANCELLED; from what is settled, nowhere."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _report() -> Iterator[None]:
+    """Write the figures of the whole, if the whole was run."""
+    yield
+    if caught.keys() == MUTANTS.keys():
+        found = {name: check(setting) for name, setting in MODELS.items()}
+        violations = {
+            name: [one.violation.law, *one.violation.trace] for name, one in found.items() if one.violation is not None
+        }
+        models = {name: one.states for name, one in found.items()}
+        ledger_model.write({"models": models, "mutants": caught, "violations": violations})
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -42,6 +57,7 @@ def test_a_broken_rule_is_caught(name: str) -> None:
     assert found.violation is not None, f"{name} breaks nothing"
     assert found.violation.law == mutant.law
     assert len(found.violation.trace) <= 14  # short enough to be read
+    caught[name] = [*found.violation.trace, f"→ {found.violation.law}"]
 
 
 def test_the_moves_that_come_about_are_those_of_the_table() -> None:
