@@ -101,6 +101,7 @@ class Draft:
         self.ended: list[RunOutcome] = []
         self.blobs: dict[str, bytes] = {}
         self.refused: list[tuple[Input, Exception]] = []
+        self.on_trust = False
         self.planned: set[str] = set()
         self.later: list[Input] = []
         self.unheard: list[Input] = []

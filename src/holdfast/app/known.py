@@ -15,6 +15,8 @@ class Known:
         self.stored: dict[str, StoredRun] = {}
         self.histories: dict[str, list[e.Recorded]] = {}
         self.asked: set[str] = set()
+        self.starts_asked = 0
+        self.on_trust = False  # some starts are taken for new without asking
         self.unreadable: dict[str, str] = {}
         self.seen: set[tuple[str, str]] = set()
         self.inbox: dict[str, list[InboxRow]] = {}

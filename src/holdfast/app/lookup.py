@@ -2,6 +2,8 @@
 
 Laws of this file:
 - One round trip a question for the whole slice, and none in the usual case: all runs in memory.
+- A start is taken for new on trust: the store refuses a second first event of a run, and a refused draft is fed again
+  after asking. For a while after shards were taken and after a failure, when starts come twice, it is asked at once.
 - Signals that came before their run are known by heart for the shards of this process: only their owner writes them.
 """
 
@@ -22,6 +24,7 @@ from holdfast.ports.codec import Codec, Unreadable
 from holdfast.ports.store import InboxRow, Store
 
 RECENT = 20_000
+UNSURE = 2_000
 FOR_EVER = 2**62
 
 
@@ -39,6 +42,7 @@ class Lookup:
         self._inbox: dict[str, list[InboxRow]] = {}
         self._shards: frozenset[int] = frozenset()
         self.doubtful = False
+        self._unsure = UNSURE  # so many starts are asked about
         self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def of(self, inputs: list[Input]) -> Known:
@@ -98,8 +102,11 @@ class Lookup:
         known.asked.update(unknown)
         starts = [run_id for run_id, is_start in unknown.items() if is_start]
         wanted = [run_id for run_id, is_start in unknown.items() if not is_start]
-        if starts:
+        if starts and self._unsure > 0:
+            known.starts_asked += len(starts)
             wanted.extend(await self._store.existing(starts))
+        elif starts:
+            known.on_trust = True
         if not wanted:
             return
         said: list[e.Event] = []
@@ -119,7 +126,8 @@ class Lookup:
         known.seen = set(await self._store.seen_signals(pairs)) | {pair for pair in pairs if pair in self._recent}
 
     def remember(self, known: Known) -> None:
-        """Note the signals that were decided on but are not committed yet."""
+        """Note what a slice that was handled has used up, and the signals that are decided on but not committed yet."""
+        self._unsure -= known.starts_asked
         for pair in known.seen:
             self._recent[pair] = None
         while len(self._recent) > RECENT:
@@ -128,11 +136,13 @@ class Lookup:
     def doubt(self) -> None:
         """A commit failed: what was noted of it is not so. The inbox is learned again before the next slice."""
         self._recent.clear()
+        self._unsure = UNSURE
         self.doubtful = True
 
     async def learn_inbox(self, shards: Collection[int]) -> None:
         """Learn by heart which signals wait for runs of these shards; forgets all others."""
         self._shards = frozenset(shards)
+        self._unsure = UNSURE
         rows = await self._store.expired_inbox(shards, FOR_EVER, 1_000_000) if shards else ()
         self._recent.clear()
         self._inbox = {}

@@ -223,6 +223,7 @@ class Orchestrator:
                 self._intake.after_those(mine)
                 continue
             draft = self._turns.handle(mine, self._clock.now(), known)
+            draft.on_trust = known.on_trust
             self._lookup.remember(known)
             self._commits.put(draft)
 
@@ -289,7 +290,7 @@ class Orchestrator:
             log.warning("fenced: shards %s have another owner", sorted(failure.lost))
             self._lose(failure.lost)
         slices = [failure.draft.inputs]
-        if failure.bad is not None:
+        if failure.bad is not None and not failure.draft.on_trust:  # else the store is asked first which runs exist
             slices = halves(failure.draft.inputs)
             if len(slices) == 1:
                 log.error("the store refuses run %s: %s", slices[0][0].run_id, failure.bad)
