@@ -182,7 +182,12 @@ class WorkflowLoop(RefusingLoop):
         ready = self._ready
         if not ready:
             return
-        before = _enter(self)
+        # What _enter() and _leave() do, written out: a turn comes here for every event.
+        outer = _get_running_loop()
+        if outer is self:
+            raise RuntimeError("the loop is in a turn already")
+        outside = _set_aside(outer) if _TASK_OF_THREAD else None
+        _set_running_loop(self)
         hooks = generators.watch(WorkflowLoop)
         handle: Handle | None
         try:
@@ -201,7 +206,9 @@ class WorkflowLoop(RefusingLoop):
             handle = callback = None  # a failure's traceback may keep this frame
             if hooks is not None:
                 sys.set_asyncgen_hooks(*hooks)
-            _leave(before)
+            _set_running_loop(outer)
+            if _TASK_OF_THREAD:
+                _take_up(outer, outside)
 
     def evict(self) -> None:
         """Drop the run: end all that is unfinished without effect, and break the cycles that would keep its memory."""
@@ -397,18 +404,29 @@ def _enter(loop: WorkflowLoop) -> _Outer:
     outer = _get_running_loop()
     if outer is loop:
         raise RuntimeError("the loop is in a turn already")
-    task = None
-    if _TASK_OF_THREAD and outer is not None:
-        task = tasks._swap_current_task(outer, None)  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio's own way to set a task aside
+    outside = _set_aside(outer) if _TASK_OF_THREAD else None
     _set_running_loop(loop)
-    return outer, task
+    return outer, outside
 
 
 def _leave(before: _Outer) -> None:
-    outer, task = before
+    outer, outside = before
     _set_running_loop(outer)
-    if _TASK_OF_THREAD and outer is not None:
-        tasks._swap_current_task(outer, task)  # type: ignore[attr-defined]  # noqa: SLF001 - as in _enter
+    if _TASK_OF_THREAD:
+        _take_up(outer, outside)
+
+
+def _set_aside(outer: asyncio.AbstractEventLoop | None) -> asyncio.Task[Any] | None:
+    """Set the current task of the outer loop aside, as asyncio does it."""
+    task: asyncio.Task[Any] | None = None
+    if outer is not None:
+        task = tasks._swap_current_task(outer, None)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way
+    return task
+
+
+def _take_up(outer: asyncio.AbstractEventLoop | None, outside: asyncio.Task[Any] | None) -> None:
+    if outer is not None:
+        tasks._swap_current_task(outer, outside)  # type: ignore[attr-defined]  # noqa: SLF001 - as in _set_aside
 
 
 async def _closed(generator: AsyncGenerator[Any, Any]) -> None:

@@ -74,7 +74,13 @@ class Commits:
         found = statement("find_places").read(connection, asked)
         read = {(run_id, incarnation): place for run_id, incarnation, place in found}
         self._remember(read)
-        return places | read
+        places |= read
+        for run_id, incarnation in _written(batch):
+            if places[run_id, incarnation] == NOWHERE:
+                raise BadData(
+                    f"run {run_id} (incarnation {incarnation}) was never started: nothing can be written of it"
+                )
+        return places
 
     def _remember(self, places: dict[Incarnation, int]) -> None:
         if len(self._places) + len(places) > _REMEMBERED:
@@ -96,13 +102,20 @@ def _start(connection: sqlite3.Connection, started: list[RunRow]) -> dict[Incarn
     return {(r.run_id, r.incarnation): first + i for i, r in enumerate(started)}
 
 
-def _incarnations(batch: Mapping[int, ShardBatch]) -> set[Incarnation]:
+def _written(batch: Mapping[int, ShardBatch]) -> set[Incarnation]:
+    """Tell of which runs the batch has rows to write."""
     found: set[Incarnation] = set()
     for part in batch.values():
         found.update([(e.run_id, e.incarnation) for e in part.events])
         found.update([(r.run_id, r.incarnation) for r in part.changed])
         found.update([(a.run_id, a.incarnation) for a in part.attempts_opened])
         found.update([(t.run_id, t.incarnation) for t in part.timers_set])
+    return found
+
+
+def _incarnations(batch: Mapping[int, ShardBatch]) -> set[Incarnation]:
+    found = _written(batch)
+    for part in batch.values():
         found.update([key[:2] for key in part.attempts_closed])
         found.update([key[:2] for key in part.timers_cleared])
     return found
@@ -125,19 +138,19 @@ def _rows(batch: Mapping[int, ShardBatch], places: dict[Incarnation, int]) -> Ro
         if part.spans:
             outbox += (shard, part.number, _pack(part.spans))
         for e in part.events:
-            events += (_there(places, e.run_id, e.incarnation), e.seq, e.type, e.data, e.at)
+            events += (places[e.run_id, e.incarnation], e.seq, e.type, e.data, e.at)
         for r in part.changed:
-            place = _there(places, r.run_id, r.incarnation)
+            place = places[r.run_id, r.incarnation]
             changed += (place, r.version, r.status, _text(r.attributes), r.ended_at, r.parked)
         for run_id, incarnation, step_id in part.attempts_closed:
             closed += (places[run_id, incarnation], step_id)
         for a in part.attempts_opened:
-            place = _there(places, a.run_id, a.incarnation)
+            place = places[a.run_id, a.incarnation]
             opened += (place, a.step_id, a.attempt, a.shard, a.sent_to, a.resend_at, a.resends)
         for run_id, incarnation, timer_id in part.timers_cleared:
             cleared += (places[run_id, incarnation], timer_id)
         for t in part.timers_set:
-            timers += (_there(places, t.run_id, t.incarnation), t.timer_id, t.shard, t.due_at)
+            timers += (places[t.run_id, t.incarnation], t.timer_id, t.shard, t.due_at)
         for pair in part.signals:
             signals += pair
         for pair in part.inbox_taken:
@@ -157,13 +170,6 @@ def _rows(batch: Mapping[int, ShardBatch], places: dict[Incarnation, int]) -> Ro
         ("trim_outbox", trimmed),
         ("put_into_outbox", outbox),
     )
-
-
-def _there(places: dict[Incarnation, int], run_id: str, incarnation: int) -> int:
-    place = places[run_id, incarnation]
-    if place == NOWHERE:
-        raise BadData(f"run {run_id} (incarnation {incarnation}) was never started: nothing can be written of it")
-    return place
 
 
 def _text(attributes: dict[str, str]) -> str:
