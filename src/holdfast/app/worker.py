@@ -359,7 +359,7 @@ class Worker:
 
     def _say(self, record: Record, result: StepResult | None, key: str | None) -> None:
         outgoing = None if result is None else self._wire.result(result, self._clock.now())
-        final = result is not None and (not result.ledger or result.ledger in SETTLED)
+        final = result is not None and key is not None and is_final(key, result)
         self._results.put_nowait(Said(record, outgoing, key or "", final=final))
 
     async def _publish(self, tasks: Tasks) -> None:
@@ -408,8 +408,19 @@ class Worker:
         return self._wire.result(short, self._clock.now())
 
 
+EFFECTS = "effect/"
+
+
 def key_of(task: ExecuteStep) -> str:
     """Name an attempt for the keys; all attempts of an effect have one name."""
     if task.guard is not None and task.key is not None:
-        return f"effect/{task.key}"
+        return f"{EFFECTS}{task.key}"
     return f"{task.run_id}/{task.incarnation}/{task.step_id}/{task.attempt}"
+
+
+def is_final(key: str, result: StepResult) -> bool:
+    """Tell whether duplicates may be answered with a result: of a step's attempt always, of an effect when settled.
+
+    All attempts of an effect share a name: what one of them failed of is no answer to the next.
+    """
+    return result.ledger in SETTLED or not key.startswith(EFFECTS)

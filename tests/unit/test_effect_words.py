@@ -1,0 +1,36 @@
+"""What is said of effects between worker, ledger and run: no word is taken for another, or answered with an old one."""
+
+import pytest
+
+from holdfast.app.worker import is_final, key_of
+from holdfast.core.commands import ExecuteStep, StepResult
+from holdfast.core.payload import NOTHING
+from holdfast.core.retry import Failure
+
+UNKNOWN = Failure("UnknownStep", "no effect 'charge' on this worker")
+
+
+def task(attempt: int, *, guard: str | None = "provider_key") -> ExecuteStep:
+    return ExecuteStep(
+        run_id="r", incarnation=0, step_id="charge#1", attempt=attempt, name="charge", kind="effect", queue="default",
+        input=NOTHING, timeout=1.0, guard=guard, key=None if guard is None else "k" * 32,
+    )  # fmt: skip
+
+
+def result(state: str = "", error: Failure | None = None) -> StepResult:
+    return StepResult(run_id="r", incarnation=0, step_id="charge#1", attempt=1, error=error, ledger=state)
+
+
+def test_a_worker_that_does_not_know_an_effect_answers_no_later_attempt_of_it() -> None:
+    assert key_of(task(1)) == key_of(task(2))
+    assert not is_final(key_of(task(1)), result(error=UNKNOWN))
+
+
+@pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED", "CANCELLED", "IN_DOUBT", "PARKED", "PLANNED"])
+def test_duplicates_of_an_effect_are_answered_once_it_is_settled(state: str) -> None:
+    assert is_final(key_of(task(1)), result(state)) == (state in {"SUCCEEDED", "FAILED", "CANCELLED"})
+
+
+def test_duplicates_of_an_attempt_of_a_step_are_answered_whatever_came_of_it() -> None:
+    assert key_of(task(1, guard=None)) != key_of(task(2, guard=None))
+    assert is_final(key_of(task(1, guard=None)), result(error=UNKNOWN))
