@@ -41,8 +41,8 @@ check-matrix: $(ready) ## unit, replay and conformance tests on every CPython 3.
 	@deploy/matrix $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: $(bench_ready) servers ## Holdfast and its peers side by side; writes bench/results/latest.json
-	@.venv-bench/bin/python bench/run.py
+bench: $(bench_ready) servers ## Holdfast and its peers side by side, an effect beside a step; writes bench/results/
+	@.venv-bench/bin/python bench/run.py; peers=$$?; .venv-bench/bin/python bench/effects.py && exit $$peers
 
 .PHONY: chaos
 chaos: $(ready) servers ## the long form of the chaos tests

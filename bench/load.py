@@ -81,7 +81,13 @@ def _cpu(engine: Engine) -> dict[str, float]:
 
 
 async def measure(
-    engine: Engine, concurrency: int, numbers: "itertools.count[int]", *, warm_up: float, seconds: float
+    engine: Engine,
+    concurrency: int,
+    numbers: "itertools.count[int]",
+    *,
+    warm_up: float,
+    seconds: float,
+    steps: int = STEPS,
 ) -> Row:
     """Measure one cell, then look into the engine's store for the steps of a few of its workflows."""
     shared = _Loop(numbers)
@@ -100,7 +106,7 @@ async def measure(
         for client in clients:
             client.cancel()
         await asyncio.gather(*clients, return_exceptions=True)
-    await _prove_durable(engine, shared.finished)
+    await _prove_durable(engine, shared.finished, steps)
     ordered = sorted(shared.latencies)
     return Row(
         engine=engine.name,
@@ -129,13 +135,13 @@ async def _pass(shared: _Loop, clients: Sequence["asyncio.Task[None]"], seconds:
             client.result()
 
 
-async def _prove_durable(engine: Engine, finished: Sequence[int]) -> None:
+async def _prove_durable(engine: Engine, finished: Sequence[int], steps: int) -> None:
     if not finished:
         raise RuntimeError("no workflow ended inside the window: measure for longer")
     for n in {finished[0], finished[len(finished) // 2], finished[-1]}:
         stored = await engine.steps_stored(n)
-        if stored != STEPS:
-            raise RuntimeError(f"workflow {n} has ended, and the engine's store holds {stored} of its {STEPS} steps")
+        if stored != steps:
+            raise RuntimeError(f"workflow {n} has ended, and the engine's store holds {stored} of its {steps} steps")
 
 
 async def run(options: argparse.Namespace, out: TextIO) -> None:

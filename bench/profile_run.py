@@ -1,6 +1,7 @@
-"""What one embedded run of three steps costs, in processor time; and, if asked, where it goes.
+"""What one embedded run costs, in processor time; and, if asked, where it goes.
 
     python -m bench.profile_run [--concurrency 64] [--runs 4000] [--windows 5] [--functions 40]
+                                [--workflow three_steps | one_step | one_effect]
 
 Client, engine and steps share this one process and its event loop. A window is `--runs` workflows; the figures of the
 cheapest window come closest to a quiet machine, since other work on it only adds to them. `--functions N` also runs one
@@ -21,14 +22,18 @@ from pathlib import Path
 
 import uvloop
 
-from bench.apps.holdfast_app import three_steps
-from bench.engines import expected
+from bench.apps.holdfast_app import one_effect, one_step, three_steps
+from bench.engines import STEPS
 from holdfast import Client
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.services import serve
 from holdfast.settings import load
 
 _WARM_UP = 1_000
+_WORKFLOWS = {
+    workflow.name: (workflow, added) for workflow, added in ((three_steps, STEPS), (one_step, 1), (one_effect, 1))
+}
+"""With what each adds to its input."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,9 @@ class Window:
 class Load:
     """A closed loop: each of `concurrency` clients starts a workflow, waits for its result, starts the next."""
 
-    def __init__(self, client: Client, concurrency: int) -> None:
+    def __init__(self, client: Client, concurrency: int, workflow: str) -> None:
         self._client = client
+        self._workflow, self._added = _WORKFLOWS[workflow]
         self._concurrency = concurrency
         self._number = 0
         self._last = 0
@@ -77,8 +83,8 @@ class Load:
         while self._number < self._last:
             self._number += 1
             number, began = self._number, time.perf_counter()
-            run = await self._client.start(three_steps, number, id=f"bench-{number}")
-            if await run.result() != expected(number):
+            run = await self._client.start(self._workflow, number, id=f"bench-{number}")
+            if await run.result() != number + self._added:
                 raise RuntimeError(f"run {number} has a wrong result")
             self._waits.append(time.perf_counter() - began)
 
@@ -87,7 +93,7 @@ async def measure(asked: argparse.Namespace, engine: Engine, stop: asyncio.Event
     """Measure all windows, print the cheapest, then stop the engine."""
     try:
         async with Client(engine=engine) as client:
-            load_ = Load(client, asked.concurrency)
+            load_ = Load(client, asked.concurrency, asked.workflow)
             await load_.run(min(_WARM_UP, asked.runs))
             windows = [await load_.run(asked.runs) for _ in range(asked.windows)]
             print(min(windows, key=lambda window: window.user + window.system))
@@ -125,5 +131,6 @@ if __name__ == "__main__":
     words.add_argument("--runs", type=int, default=4_000)
     words.add_argument("--windows", type=int, default=5)
     words.add_argument("--functions", type=int, default=0)
+    words.add_argument("--workflow", choices=_WORKFLOWS, default="three_steps")
     words.add_argument("--folder", type=Path, help="where the file of the engine lies while it runs")
     uvloop.run(main(words.parse_args()))

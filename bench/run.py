@@ -188,14 +188,15 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def _console() -> Console:
+def console_of() -> Console:
+    """Give a console that is wide enough where nobody looks."""
     console = Console()
     return console if console.is_terminal else Console(width=_WIDTH)
 
 
 def main() -> None:
     """Measure, write the document, print the table."""
-    options, console = arguments(), _console()
+    options, console = arguments(), console_of()
     document = asyncio.run(run(options, console))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(document, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""A Holdfast application: three steps in sequence, in any of the engine's processes.
+"""A Holdfast application: three steps in sequence, one step, one effect, in any of the engine's processes.
 
 Run as `python -m bench.apps.holdfast_app ROLE PORT`, with ROLE one of orchestrator, worker, run, embedded, and the
 HOLDFAST_* settings in the environment. `embedded` answers on PORT over bench.apps.wire; the others report readiness
@@ -13,9 +13,10 @@ import msgspec
 import uvloop
 
 from bench.apps import wire
-from holdfast import Client, step, workflow
+from holdfast import GIVEN, Client, effect, hours, step, workflow
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.services import serve
+from holdfast.sdk.definitions import Workflow
 from holdfast.settings import load
 
 
@@ -33,14 +34,35 @@ async def three_steps(value: int) -> int:
     return await add_one(value)
 
 
+@workflow
+async def one_step(value: int) -> int:
+    """Run one step: what one effect is measured against."""
+    return await add_one(value)
+
+
+@effect(guard="provider_key", window=hours(24))
+async def add_one_outside(value: int, *, key: str = GIVEN) -> int:
+    """Do nothing that takes time: the ledger's own cost."""
+    return value + 1 if key else value
+
+
+@workflow
+async def one_effect(value: int) -> int:
+    """Run one effect: intent and proof are committed around its function."""
+    return await add_one_outside(value)
+
+
 async def answer(engine: Engine, port: int) -> None:
     """Start workflows in this very process, and answer with their results."""
     async with Client(engine=engine) as client:
 
-        async def run(n: int) -> int:
-            return await (await client.start(three_steps, n, id=f"bench-{n}")).result()
+        def runner(workflow: Workflow[[int], int]) -> wire.Handler:
+            async def run(n: int) -> int:
+                return await (await client.start(workflow, n, id=f"bench-{n}")).result()
 
-        await wire.serve(run, port)
+            return run
+
+        await wire.serve({each.name: runner(each) for each in (three_steps, one_step, one_effect)}, port)
 
 
 async def main(role: str, port: int) -> None:

@@ -19,8 +19,8 @@ STEPS = 3
 class WrongResultError(Exception):
     """An engine answered, and the answer is not the workflow's."""
 
-    def __init__(self, n: int, result: object) -> None:
-        super().__init__(f"workflow {n} must end with {expected(n)}, the engine said {result!r}")
+    def __init__(self, n: int, result: object, right: int | None = None) -> None:
+        super().__init__(f"workflow {n} must end with {right or expected(n)}, the engine said {result!r}")
 
 
 class Engine(Protocol):

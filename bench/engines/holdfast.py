@@ -26,6 +26,8 @@ _COUNT = "SELECT count(*) FROM {schema}.history WHERE run_id = %s AND type = 'St
 _COUNT_EMBEDDED = """
 SELECT count(*) FROM history JOIN runs ON runs.place = history.run WHERE run_id = ? AND type = 'StepCompleted'
 """
+_COUNT_EFFECTS = "SELECT count(*) FROM {schema}.effects WHERE run_id = %s AND state = 'SUCCEEDED'"
+_COUNT_EFFECTS_EMBEDDED = "SELECT count(*) FROM effects WHERE run_id = ? AND state = 'SUCCEEDED'"
 
 
 class _Cluster:
@@ -63,15 +65,25 @@ class _Cluster:
             await self.run_one(-1_000_000)
 
     async def run_one(self, n: int) -> None:
-        if self._client is None:
-            raise RuntimeError("start() comes first")
-        run = await self._client.start("three_steps", n, id=f"bench-{n}")
-        result = await run.result()
+        result = await self.run("three_steps", n)
         if result != expected(n):
             raise WrongResultError(n, result)
 
+    async def run(self, workflow: str, n: int) -> object:
+        """Run one of the application's workflows on `n`, and give its result."""
+        if self._client is None:
+            raise RuntimeError("start() comes first")
+        return await (await self._client.start(workflow, n, id=f"bench-{n}")).result()
+
     async def steps_stored(self, n: int) -> int:
-        query = _COUNT.format(schema=self._settings.namespace)
+        return await self._count(_COUNT, n)
+
+    async def effects_stored(self, n: int) -> int:
+        """How many effects of the finished workflow `n` the ledger holds as succeeded."""
+        return await self._count(_COUNT_EFFECTS, n)
+
+    async def _count(self, template: str, n: int) -> int:
+        query = template.format(schema=self._settings.namespace)
         async with await psycopg.AsyncConnection.connect(self._settings.store) as connection:
             row = await (await connection.execute(query, (f"bench-{n}",))).fetchone()
         return int(row[0]) if row else 0
@@ -132,18 +144,26 @@ class Embedded:
         self._caller = await Caller.connect(port)
 
     async def run_one(self, n: int) -> None:
-        if self._caller is None:
-            raise RuntimeError("start() comes first")
-        result = await self._caller.ask(n)
+        result = await self.run("three_steps", n)
         if result != expected(n):
             raise WrongResultError(n, result)
 
-    async def steps_stored(self, n: int) -> int:
-        return await asyncio.to_thread(self._count, n)
+    async def run(self, workflow: str, n: int) -> object:
+        """Run one of the application's workflows on `n`, and give its result."""
+        if self._caller is None:
+            raise RuntimeError("start() comes first")
+        return await self._caller.ask(n, workflow)
 
-    def _count(self, n: int) -> int:
+    async def steps_stored(self, n: int) -> int:
+        return await asyncio.to_thread(self._count, _COUNT_EMBEDDED, n)
+
+    async def effects_stored(self, n: int) -> int:
+        """How many effects of the finished workflow `n` the ledger holds as succeeded."""
+        return await asyncio.to_thread(self._count, _COUNT_EFFECTS_EMBEDDED, n)
+
+    def _count(self, query: str, n: int) -> int:
         with sqlite3.connect(self._file) as connection:
-            return int(connection.execute(_COUNT_EMBEDDED, (f"bench-{n}",)).fetchone()[0])
+            return int(connection.execute(query, (f"bench-{n}",)).fetchone()[0])
 
     def processes(self) -> Mapping[str, int]:
         return {} if self._app is None else {"app": self._app.pid}
