@@ -9,8 +9,9 @@ Laws of this file:
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
+from typing import Any
 
 import msgspec
 
@@ -124,6 +125,9 @@ class LocalWorker:
     A runner executes one step after the other in one asyncio task, up to the first that waits for something; then the
     next runner takes over what is in line, and the first ends with its step. So a step has a task of its own whenever
     anybody could tell: the name of `asyncio.current_task()` aside.
+
+    An effect waits for the ledger before anything else, so it has a task of its own at once: all effects of a commit ask
+    in the same instant, and their questions go together (app/desk.py).
     """
 
     def __init__(
@@ -144,6 +148,9 @@ class LocalWorker:
         if attempt in self._held:
             return
         self._held.add(attempt)
+        if task.guard is not None and self._free > 0:
+            self._begin(self._work_apart(task))
+            return
         self._waiting.append(task)
         self._take_care()
 
@@ -152,10 +159,20 @@ class LocalWorker:
         if self._taken_care_of or not self._waiting or self._free <= 0:
             return
         self._taken_care_of = True
+        self._begin(self._work())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._free -= 1
-        running = asyncio.get_running_loop().create_task(self._work(), context=self._context.copy())
+        running = asyncio.get_running_loop().create_task(work, context=self._context.copy())
         self._running.add(running)
         running.add_done_callback(self._running.discard)
+
+    async def _work_apart(self, task: ExecuteStep) -> None:
+        try:
+            await self._execute(task, lambda: None)
+        finally:
+            self._free += 1
+            self._take_care()
 
     async def _work(self) -> None:
         mine = True  # what is in line is ours to take
