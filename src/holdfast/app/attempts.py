@@ -19,7 +19,8 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.ledger import Answer
 from holdfast.ports.store import Unavailable
 from holdfast.sdk.effects import Effect as Definition
-from holdfast.sdk.sending import NotSent, Refused, Unclear
+from holdfast.sdk.providers import Profile
+from holdfast.sdk.verdicts import NotSent, Unclear, Verdict
 
 
 class Call:
@@ -45,6 +46,11 @@ class Call:
 
     def fails(self, error: Exception) -> None:
         self.error = error
+
+    def waits(self, span: float | None, clock: Clock) -> None:
+        """Let a further attempt wait for so many seconds, as the provider asked."""
+        if span is not None:
+            self.not_before = clock.now() + int(span * MICROS)
 
 
 def told(task: ExecuteStep, effect: Effect) -> StepResult:
@@ -92,14 +98,15 @@ def deadline(answer: Answer, before: float) -> Deadline:
 class Attempt:
     """Fulfils `sdk.sending.Sending`. `effect` is the row as this attempt found or claimed it."""
 
-    def __init__(self, desk: Desk, clock: Clock, effect: Effect, terms: Terms, number: int) -> None:
+    def __init__(self, desk: Desk, clock: Clock, effect: Effect, terms: Terms, number: int, profile: Profile) -> None:
         self.key = effect.key
         self.guard = terms.guard
+        self.profile = profile
         self.loop = asyncio.get_running_loop()
         self.effect = effect
         self.intended = False
         self.again = False
-        self.verdict: Refused | NotSent | Unclear | None = None
+        self.verdict: Verdict = None
         self.evidence = ""
         self._desk = desk
         self._clock = clock
@@ -151,6 +158,12 @@ class Attempt:
             raise NotSent("the provider's window for this key is over")
         return self._request
 
-    def heard(self, verdict: Refused | NotSent | Unclear | None, evidence: str = "") -> None:
+    def heard(self, verdict: Verdict, evidence: str = "") -> None:
         self.verdict = verdict
         self.evidence = evidence
+
+    def meaning_of(self, error: Exception) -> Exception:
+        """Tell what an exception of the function means: what was heard counts, and a success does not vanish again."""
+        if self.verdict is None and self.evidence and isinstance(error, NotSent):
+            return Unclear(f"the provider answered with a success ({self.evidence}), then: {error}")
+        return self.verdict or error

@@ -48,6 +48,7 @@ from holdfast.ports.ledger import Answer, Ledger
 from holdfast.ports.store import Store, Unavailable
 from holdfast.sdk.effects import Effect as Definition
 from holdfast.sdk.program import failure_of
+from holdfast.sdk.providers import Profile
 from holdfast.sdk.sending import SENDING, NotSent, Refused, Unclear
 
 log = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ class EffectExecution:
             claimed = await self._ask(call, self._claim(call))
             return claimed if claimed.unmoved else await self._transactions.run(call, claimed)
         if call.definition.provider is not None:
-            return await self._send_by_transport(call, effect)
+            return await self._send_by_transport(call, effect, call.definition.provider)
         return await self._intend(call, self._begin(call))
 
     def _begin(self, call: Call) -> Begin:
@@ -205,14 +206,16 @@ class EffectExecution:
         match error:
             case Refused():
                 failure = failure_of(error, call.task.step_id, retryable=False)
-                return await self._ask(call, Refuse(who=process, fence=fence, error=failure, again=again))
+                refusal = Refuse(who=process, fence=fence, error=failure, again=again, stored=error.stored)
+                return await self._ask(call, refusal)
             case NotSent():
+                call.waits(error.not_before, self._clock)
                 return await self._ask(call, Unsend(who=process, fence=fence, reason=str(error), again=again))
             case _:
                 gone = "" if self._functions.runs(call.effect_id) else RETURNED
                 repeats = isinstance(error, Unclear) and error.repeats
-                if isinstance(error, Unclear) and error.not_before is not None:
-                    call.not_before = self._clock.now() + int(error.not_before * MICROS)
+                if isinstance(error, Unclear):
+                    call.waits(error.not_before, self._clock)
                 doubt = Doubt(who=process, fence=fence, reason=describe(error), sender_gone=gone, repeats=repeats)
                 answer = await self._ask(call, doubt)
         after = answer.effect
@@ -220,7 +223,7 @@ class EffectExecution:
             return await self._park(call, _why_parked(after))
         return answer
 
-    async def _send_by_transport(self, call: Call, effect: Effect) -> Answer:
+    async def _send_by_transport(self, call: Call, effect: Effect, provider: Profile) -> Answer:
         """Run a function whose transport commits the intent at the first byte."""
         if effect.state != ledger.IN_DOUBT:
             claimed = await self._ask(call, self._claim(call))
@@ -228,25 +231,29 @@ class EffectExecution:
                 return claimed
             effect = claimed.effect
             self._desk.hold(effect.effect_id, effect.fence)
-        return await self._run_with_transport(call, effect)
+        return await self._run_with_transport(call, effect, provider)
 
-    async def _run_with_transport(self, call: Call, effect: Effect) -> Answer:
-        attempt = Attempt(self._desk, self._clock, effect, call.terms, call.task.attempt)
+    async def _run_with_transport(self, call: Call, effect: Effect, provider: Profile) -> Answer:
+        attempt = Attempt(self._desk, self._clock, effect, call.terms, call.task.attempt, provider)
         entered = SENDING.set(attempt)
         try:
             result = await self._functions.run(call)
+            if attempt.verdict is not None:  # the author's code went on after it all the same
+                return await self._unproven(call, attempt, attempt.verdict)
         except Exception as error:  # noqa: BLE001 - as in _run
-            said = attempt.verdict or error
-            if attempt.intended:
-                return await self._after(call, attempt.effect, said, again=attempt.again)
-            if isinstance(said, NotSent) or not self._desk.holds(effect.effect_id):
-                return await self._unsent_by_transport(call, attempt, said)
-            return await self._before_sending(call, attempt.effect, said)
+            return await self._unproven(call, attempt, attempt.meaning_of(error))
         finally:
             SENDING.reset(entered)
             self._desk.let_go(effect.effect_id)
         evidence = attempt.evidence or "returned"
         return await self._ask(call, Prove(who=self._desk.process, result=result, evidence=evidence))
+
+    async def _unproven(self, call: Call, attempt: Attempt, said: Exception) -> Answer:
+        if attempt.intended:
+            return await self._after(call, attempt.effect, said, again=attempt.again)
+        if isinstance(said, NotSent) or not self._desk.holds(call.effect_id):
+            return await self._unsent_by_transport(call, attempt, said)
+        return await self._before_sending(call, attempt.effect, said)
 
     async def _before_sending(self, call: Call, effect: Effect, error: Exception) -> Answer:
         """An ordinary failure: nothing was sent, and the claim is given back."""
@@ -302,7 +309,7 @@ class EffectExecution:
     async def _send_anew(self, call: Call, effect: Effect) -> Answer:
         if call.definition.provider is not None:
             self._desk.hold(effect.effect_id, effect.fence)
-            return await self._run_with_transport(call, effect)
+            return await self._run_with_transport(call, effect, call.definition.provider)
         return await self._intend(call, Send(who=self._desk.process, fence=effect.fence, lease=LEASE))
 
     async def _sender_gone(self, effect: Effect) -> str:

@@ -91,10 +91,14 @@ class Prove(Asked, frozen=True, kw_only=True):
 
 
 class Refuse(Asked, frozen=True, kw_only=True):
-    """The provider's definite no. `again`: this very attempt had sent the request before, and heard nothing clear."""
+    """The provider's definite no. `stored`: it keeps this answer under the key, for what was sent earlier as well.
+
+    `again`: this very attempt had sent the request before, and heard nothing clear.
+    """
 
     fence: int
     error: Failure
+    stored: bool = False
     again: bool = False
 
 

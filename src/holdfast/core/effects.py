@@ -283,17 +283,18 @@ def refuse(effect: Effect, ask: Refuse, now: int) -> Move | Unmoved:
     """Record a definite no, if it speaks for all that was sent."""
     if not holds(effect, ask.fence, CLAIMED) and not holds(effect, ask.fence, INFLIGHT):
         return Unmoved("fence")
-    if (effect.unclear or ask.again) and not refuses_all(effect):
+    if (effect.unclear or ask.again) and not refuses_all(effect, stored=ask.stored):
         return doubted(effect, ask, now, f"refused ({ask.error.message}), but an earlier attempt is unclear")
     return moved(effect, ask, now, FAILED, error=ask.error)
 
 
-def refuses_all(effect: Effect) -> bool:
+def refuses_all(effect: Effect, *, stored: bool) -> bool:
     """Tell whether a refusal is also the answer to whatever else is on its way, under the same key.
 
     After a person's `retry` it may be an old one, which the provider is about to forget, if it ever does.
     """
-    return effect.terms.stores_refusals and (effect.terms.window is None or not effect.resolved_by)
+    keeps = stored or effect.terms.stores_refusals
+    return keeps and (effect.terms.window is None or not effect.resolved_by)
 
 
 def expire(effect: Effect, ask: Expire, now: int) -> Move | Unmoved:

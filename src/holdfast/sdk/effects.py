@@ -8,11 +8,12 @@ Laws of this file:
 
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from holdfast.core.asks import AT_MOST_ONCE, GUARDS, LOOKUP, PROVIDER_KEY, TRANSACTION, Terms
 from holdfast.core.retry import RetrySchedule
 from holdfast.sdk.definitions import EFFECT, Retry, Step, StepOptions, running, steps
+from holdfast.sdk.providers import Profile, profile_of
 from holdfast.sdk.values import GIVEN, Shape
 
 P = ParamSpec("P")
@@ -23,24 +24,12 @@ MARGIN = 3600.0
 """Seconds that a sender may be paused, and its request be on the way, before a key that it believes fresh is pruned."""
 
 
-class Provider(Protocol):
-    """What `http=` names: how a provider treats keys (`holdfast.http` has those of some)."""
-
-    @property
-    def retention(self) -> float | None:
-        """Seconds for which the provider keeps a key."""
-
-    @property
-    def stores_refusals(self) -> bool:
-        """Tell whether a refusal is stored under the key and repeated."""
-
-
 class Effect(Step[P, R]):
     """A step that changes the outside world, guarded by the ledger."""
 
     terms: Terms
     database: str | None
-    provider: Provider | None
+    provider: Profile | None
     finder: Shape | None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
@@ -83,7 +72,7 @@ def effect(  # noqa: PLR0913 - keyword-only: what a guard may rest on
     margin: float = MARGIN,
     lifetime: float | None = None,
     database: str | None = None,
-    http: Any = None,
+    http: str | Profile | None = None,
     name: str | None = None,
     retry: Retry | None = None,
     timeout: float = 600.0,
@@ -97,19 +86,18 @@ def effect(  # noqa: PLR0913 - keyword-only: what a guard may rest on
     - `provider_key`: the provider keeps `key` for `window` and recognises it; sent again up to `margin` before its end;
     - `lookup`: the provider can be asked; a request takes effect within `lifetime` after it was sent, or never;
     - `at_most_once`: nothing; an unclear outcome waits for a person.
-    `http` names the provider's manners (`holdfast.http`); requests sent through its transports are then classified, and
-    what fails before the first byte is an ordinary failure.
+    `http` names the provider, one that `holdfast.http` knows (`"stripe"`) or a `Profile`: what is sent through its
+    transports then carries the key, answers are judged, and what fails before the first byte is an ordinary failure.
     """
     if guard not in GUARDS:
         raise TypeError(f"effect(guard={guard!r}): a guard is one of {', '.join(GUARDS)}")
-    provider = _provider(http)
+    provider = None if http is None else profile_of(http)
     if guard == PROVIDER_KEY and window is None and provider is not None:
         window = provider.retention
     terms = Terms(
         guard=guard,
         window=_usable(window, margin) if guard == PROVIDER_KEY else None,
         lifetime=lifetime if guard == LOOKUP else None,
-        stores_refusals=provider is not None and provider.stores_refusals,
     )
     options = StepOptions(
         retry=(retry or Retry()).recorded(),
@@ -121,15 +109,6 @@ def effect(  # noqa: PLR0913 - keyword-only: what a guard may rest on
     )
     _fits(terms, options.retry, total_timeout)
     return _EffectDecorator(name, options, terms, database, provider)
-
-
-def _provider(http: Any) -> Provider | None:
-    if http is None:
-        return None
-    if isinstance(http, str):
-        raise TypeError(f"effect(http={http!r}): there is no provider of that name")
-    provider: Provider = http
-    return provider
 
 
 def _usable(window: float | None, margin: float) -> float:
@@ -162,7 +141,7 @@ class _EffectDecorator:
     """What `@effect(…)` gives."""
 
     def __init__(
-        self, name: str | None, options: StepOptions, terms: Terms, database: str | None, provider: Provider | None
+        self, name: str | None, options: StepOptions, terms: Terms, database: str | None, provider: Profile | None
     ) -> None:
         self._name = name
         self._options = options
@@ -187,7 +166,7 @@ class _EffectDecorator:
     def _check(self, function: Callable[..., Any]) -> None:
         guard = self._terms.guard
         this = f"@effect(guard={guard!r}) {function.__qualname__}"
-        if guard == PROVIDER_KEY and not _takes(function, "key"):
+        if guard == PROVIDER_KEY and self._provider is None and not _takes(function, "key"):
             raise TypeError(f"{this}: add *, key: str = GIVEN, and send it with the request")
         if guard == TRANSACTION:
             if not _takes(function, "connection"):
@@ -219,4 +198,4 @@ def check_lookups() -> None:
             )
 
 
-__all__ = ["AT_MOST_ONCE", "Effect", "Provider", "check_lookups", "effect"]
+__all__ = ["AT_MOST_ONCE", "Effect", "check_lookups", "effect"]
