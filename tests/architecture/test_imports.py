@@ -42,12 +42,14 @@ def test_every_import_contract_is_kept() -> None:
         ("app/planted.py", "import holdfast.adapters", "Imports go down only"),
         ("adapters/planted.py", "import holdfast.app", "Imports go down only"),
         ("adapters/planted.py", "import holdfast.sdk", "An adapter translates"),
+        ("app/planted.py", "import holdfast.http", "Imports go down only"),
+        ("http/planted.py", "import holdfast.app", "Imports go down only"),
         ("sdk/planted.py", "import holdfast.app", "Imports go down only"),
     ],
 )
 def test_a_planted_wrong_import_is_found(module: str, line: str, contract: str, tmp_path: Path) -> None:
     """Only the packages' frames are copied: the planted line is the one import there is."""
-    for package in ("", "core", "ports", "sdk", "app", "adapters", "testing", "cli"):
+    for package in ("", "core", "ports", "sdk", "app", "adapters", "http", "testing", "cli"):
         folder = tmp_path / "holdfast" / package
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "__init__.py").touch()

@@ -1,0 +1,36 @@
+"""The transport for effects: the intent is committed at the first byte, the same bytes go out in every attempt.
+
+    client = holdfast.http.async_client()          # httpx2, the client that `openai` uses
+
+    @effect(guard="provider_key", http="stripe")
+    async def charge(order: Order, *, key: str = GIVEN) -> str: ...    # send with `client`
+
+`holdfast.http.httpx` has the same for httpx, `holdfast.http.stripe` the client for Stripe's own SDK.
+
+Laws of this package:
+- Whatever fails before the first byte is an ordinary failure; from it on the effect is unclear until an answer says
+  otherwise, and what the answer says is for the provider's profile to tell, not for the client library.
+- Outside an effect that was declared with `http=`, and for requests that change nothing, it is the library's client.
+"""
+
+from holdfast.http.crossing import SecondRequest
+from holdfast.http.httpx2 import AsyncTransport, Transport, async_client, client
+from holdfast.sdk.providers import ADYEN, IETF_DRAFT, PAYPAL, STRIPE, Answer, Profile
+from holdfast.sdk.verdicts import NotSent, Refused, Unclear
+
+__all__ = [
+    "ADYEN",
+    "IETF_DRAFT",
+    "PAYPAL",
+    "STRIPE",
+    "Answer",
+    "AsyncTransport",
+    "NotSent",
+    "Profile",
+    "Refused",
+    "SecondRequest",
+    "Transport",
+    "Unclear",
+    "async_client",
+    "client",
+]

@@ -1,0 +1,45 @@
+"""The transports for httpx2, the client that `openai` uses."""
+
+from typing import Any
+
+import httpx2
+
+from holdfast.http.deliver import deliver, deliver_blocking
+from holdfast.http.library import Library, of_transport
+
+__all__ = ["AsyncTransport", "Transport", "async_client", "client"]
+
+LIBRARY = Library(httpx2)
+PATIENCE = httpx2.Timeout(60.0, connect=10.0)
+
+
+class AsyncTransport(httpx2.AsyncHTTPTransport):
+    """The library's own transport, with the ledger before the first byte of an effect."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response: httpx2.Response = await deliver(LIBRARY, super().handle_async_request, request)
+        return response
+
+
+class Transport(httpx2.HTTPTransport):
+    """As `AsyncTransport`, for effects that are a plain `def`."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        response: httpx2.Response = deliver_blocking(LIBRARY, super().handle_request, request)
+        return response
+
+
+def async_client(**settings: Any) -> httpx2.AsyncClient:
+    """Give an `httpx2.AsyncClient` that sends effects, made with its own settings.
+
+    It waits longer than usual, for an answer that is not waited for leaves an effect in doubt. A proxy has to be named
+    (`proxy=`): the environment's are not looked at.
+    """
+    transport = AsyncTransport(**of_transport(settings))
+    return httpx2.AsyncClient(**{"transport": transport, "timeout": PATIENCE, **settings})
+
+
+def client(**settings: Any) -> httpx2.Client:
+    """As `async_client`, for effects that are a plain `def`."""
+    transport = Transport(**of_transport(settings))
+    return httpx2.Client(**{"transport": transport, "timeout": PATIENCE, **settings})
