@@ -20,7 +20,7 @@ import msgspec
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the book, with the answer that its idempotency key gives from then on."""
 
-    kind: Literal["charge", "decline", "refund"]
+    kind: Literal["charge", "decline", "refund", "failure"]
     id: str
     order: str
     amount: int

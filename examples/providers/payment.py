@@ -7,6 +7,7 @@ Laws of this file:
 - The same key with another request: 400 `idempotency_error`. While the first one is in flight: 409.
 - No key: every request is a new charge. That is why callers need keys.
 - What was executed is stored under its key, a decline and a 500 too; a request refused before execution is not.
+- Whether anything of that goes wrong is set by POST /faults alone; the book is right whatever the answer says.
 - The book is on disk before the answer leaves, so kill -9 at any instant forgets no charge that was answered.
 """
 
@@ -23,6 +24,7 @@ from aiohttp import web
 
 from examples.providers import serving
 from examples.providers.book import Book, Charge, Entry, charged_twice, read_book, read_entries
+from examples.providers.intents import DECLINED_METHOD, intent_view, read_form, read_intent
 
 __all__ = ["Charge", "Entry", "Faults", "Provider", "application", "charged_twice", "read_book", "read_entries"]
 
@@ -53,20 +55,37 @@ class RefundRequest(msgspec.Struct, frozen=True):
 class Faults(msgspec.Struct):
     """What goes wrong next, set by POST /faults; numbers count down with each charge that they hit."""
 
+    too_many_requests: int = 0  # 429 with Retry-After, before the key is looked at
     fail_before_charge: int = 0  # 503, nothing charged, nothing stored under the key
+    fail_instead_of_charge: int = 0  # nothing charged, 500, and that 500 is what the key answers from then on
     fail_after_charge: int = 0  # charged, 500, and that 500 is what the key answers from then on
     lose_answer_after_charge: int = 0  # charged and stored as a success, but the connection is cut
+    cut_answer_after_charge: int = 0  # the same, cut in the middle of the answer
+    garble_answer_after_charge: int = 0  # the same, but the answer is a web page
+    talk_nonsense_after_charge: int = 0  # the same, but the answer is not even HTTP
+    delay_before_charge: float = 0.0  # seconds that a request lies about before it is executed
     delay: float = 0.0  # seconds between the charge and its answer
+    retry_after: float = 1.0  # what a 429 says
+    retention: float = DAY  # seconds that a key is remembered
+
+
+MISHAPS = (
+    *("lose_answer_after_charge", "cut_answer_after_charge"),
+    *("garble_answer_after_charge", "talk_nonsense_after_charge"),
+)
 
 
 class Rejected(Exception):
     """The request was refused before anything was executed; nothing is stored."""
 
-    def __init__(self, status: int, kind: str, message: str, code: str | None = None) -> None:
+    def __init__(
+        self, status: int, kind: str, message: str, code: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
         """Keep what the answer needs."""
         super().__init__(message)
         self.status = status
         self.answer = problem(kind, message, code)
+        self.headers = headers or {}
 
 
 def problem(kind: str, message: str, code: str | None = None) -> str:
@@ -85,8 +104,11 @@ def request_hash(path: str, body: object) -> str:
     return hashlib.sha256(canonical).hexdigest()
 
 
-# Executes one request and writes it into the book; the flag says that the answer gets lost on its way.
-Act = Callable[[bytes, str | None, str], Awaitable[tuple[Entry, bool]]]
+# What callers see of a charge.
+View = Callable[[Entry], dict[str, object]]
+
+# Executes one request and writes it into the book; the word says what happens to the answer on its way.
+Act = Callable[[bytes, str | None, str], Awaitable[tuple[Entry, str]]]
 
 
 class Provider:
@@ -94,21 +116,41 @@ class Provider:
 
     def __init__(self, book: Book, *, latency: float = 0.0, retention: float = DAY) -> None:
         """Take up where `book` ends."""
-        self.faults = Faults()
+        self.faults = Faults(retention=retention)
         self._book = book
         self._latency = latency
-        self._retention = retention
         self._by_key = {entry.key: entry for entry in book.entries if entry.key is not None}
         self._in_flight: set[str] = set()
         self._one_refund = asyncio.Lock()
 
     async def charge(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/charges."""
-        return await self._execute(request, self._charge)
+        return await self._execute(request, self._charge, lambda content: _decoded(content, object))
+
+    async def create_intent(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/payment_intents: as Stripe's SDKs send it."""
+        if not request.headers.get("Authorization", "").startswith(("Bearer sk_", "Basic ")):
+            return _json(401, problem("invalid_request_error", "You did not provide an API key."))
+        return await self._execute(request, self._intent, _form)
+
+    async def retrieve_intent(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/payment_intents/ID."""
+        wanted = request.match_info["id"].replace("pi_", "ch_")
+        found = next((entry for entry in self._book.entries if entry.kind == "charge" and entry.id == wanted), None)
+        if found is None:
+            return _json(404, problem("invalid_request_error", "No such payment_intent", "resource_missing"))
+        return _json(200, text(intent_view(found)))
+
+    async def list_intents(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/payment_intents?created[gte]=SECONDS: the newest first, all of them at once."""
+        since = float(request.query.get("created[gte]", "0"))
+        charges = [entry for entry in reversed(self._book.entries) if entry.kind == "charge" and entry.at >= since]
+        found = [intent_view(entry) for entry in charges]
+        return _json(200, text({"object": "list", "data": found, "has_more": False, "url": request.path}))
 
     async def refund(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/refunds."""
-        return await self._execute(request, self._refund)
+        return await self._execute(request, self._refund, lambda content: _decoded(content, object))
 
     async def list_charges(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/charges?order=ID: the look-up by the caller's own reference."""
@@ -132,31 +174,32 @@ class Provider:
             return _json(400, problem("invalid_request_error", f"no such fault: {', '.join(sorted(unknown))}"))
         return _json(200, text(self.faults))
 
-    async def _execute(self, request: web.Request, act: Act) -> web.StreamResponse:
+    async def _execute(self, request: web.Request, act: Act, read: Callable[[bytes], object]) -> web.StreamResponse:
         """Answer from the key if it has an answer; else act, write, and only then answer."""
         content = await request.read()
         key = request.headers.get("Idempotency-Key")
         try:
-            body_hash = request_hash(request.path, _decoded(content, object))
+            if self._hit("too_many_requests"):
+                wait = {"Retry-After": f"{self.faults.retry_after:g}"}
+                raise Rejected(429, "invalid_request_error", "too many requests", "rate_limit", wait)
+            body_hash = request_hash(request.path, read(content))
             stored = self._stored(key, body_hash)
             if stored is not None:
-                return _json(stored.status, stored.answer, replayed=True)
+                return _answer(stored, replayed=True)
             if key is not None:
                 self._in_flight.add(key)
         except Rejected as rejected:
-            return _json(rejected.status, rejected.answer)
+            return _json(rejected.status, rejected.answer, rejected.headers)
         # No await stands between the look at the key and the claim on it: two equal requests cannot both pass.
         try:
-            await asyncio.sleep(self._latency)
-            entry, lost = await act(content, key, body_hash)
+            await asyncio.sleep(self._latency + self.faults.delay_before_charge)
+            entry, mishap = await act(content, key, body_hash)
             await asyncio.sleep(self.faults.delay)
         except Rejected as rejected:
             return _json(rejected.status, rejected.answer)
         finally:
             self._in_flight.discard(key or "")
-        if lost and request.transport is not None:
-            request.transport.abort()
-        return _json(entry.status, entry.answer)
+        return await _sent(request, entry, mishap)
 
     def _stored(self, key: str | None, body_hash: str) -> Entry | None:
         if key is None:
@@ -167,19 +210,16 @@ class Provider:
             message = "another request with this Idempotency-Key is in progress"
             raise Rejected(409, "invalid_request_error", message, "idempotency_key_in_use")
         entry = self._by_key.get(key)
-        if entry is None or time.time() - entry.at >= self._retention:
+        if entry is None or time.time() - entry.at >= self.faults.retention:
             return None
         if entry.body_hash != body_hash:
             raise Rejected(400, "idempotency_error", "this Idempotency-Key was used before with another request")
         return entry
 
-    async def _charge(self, content: bytes, key: str | None, body_hash: str) -> tuple[Entry, bool]:
+    async def _charge(self, content: bytes, key: str | None, body_hash: str) -> tuple[Entry, str]:
         wanted = _decoded(content, ChargeRequest)
-        if self._hit("fail_before_charge"):
-            raise Rejected(503, "api_error", "the provider cannot take charges now; nothing was charged")
-        declined = wanted.always_decline or wanted.amount % 100 == DECLINED_ENDING
         entry = Entry(
-            kind="decline" if declined else "charge",
+            kind="charge",
             id=f"ch_{uuid.uuid4().hex}",
             order=wanted.order,
             amount=wanted.amount,
@@ -188,16 +228,41 @@ class Provider:
             key=key,
             body_hash=body_hash,
         )
-        if declined:
-            refusal = problem("card_error", "the card was declined", "card_declined")
-            return await self._written(entry, 402, refusal), False
-        if self._hit("fail_after_charge"):
-            failure = problem("api_error", "something went wrong at the provider")
-            return await self._written(entry, 500, failure), False
-        lost = self._hit("lose_answer_after_charge")
-        return await self._written(entry, 200, text(charge_view(entry))), lost
+        return await self._charged(entry, charge_view, declined=wanted.always_decline)
 
-    async def _refund(self, content: bytes, key: str | None, body_hash: str) -> tuple[Entry, bool]:
+    async def _intent(self, content: bytes, key: str | None, body_hash: str) -> tuple[Entry, str]:
+        try:
+            wanted = read_intent(content)
+        except ValueError as error:
+            raise Rejected(400, "invalid_request_error", str(error), "parameter_invalid") from error
+        entry = Entry(
+            kind="charge",
+            id=f"ch_{uuid.uuid4().hex}",
+            order=wanted.order,
+            amount=wanted.amount,
+            currency=wanted.currency.lower(),
+            at=time.time(),
+            key=key,
+            body_hash=body_hash,
+        )
+        return await self._charged(entry, intent_view, declined=wanted.payment_method == DECLINED_METHOD)
+
+    async def _charged(self, entry: Entry, view: View, *, declined: bool) -> tuple[Entry, str]:
+        """Take the money of `entry`, decline it, or do what the faults say; `view` is what callers see of it."""
+        if self._hit("fail_before_charge"):
+            raise Rejected(503, "api_error", "the provider cannot take charges now; nothing was charged")
+        failure = problem("api_error", "something went wrong at the provider")
+        if self._hit("fail_instead_of_charge"):
+            return await self._written(msgspec.structs.replace(entry, kind="failure"), 500, failure), ""
+        if declined or entry.amount % 100 == DECLINED_ENDING:
+            refusal = problem("card_error", "the card was declined", "card_declined")
+            return await self._written(msgspec.structs.replace(entry, kind="decline"), 402, refusal), ""
+        if self._hit("fail_after_charge"):
+            return await self._written(entry, 500, failure), ""
+        mishap = next((fault for fault in MISHAPS if self._hit(fault)), "")
+        return await self._written(entry, 200, text(view(entry))), mishap
+
+    async def _refund(self, content: bytes, key: str | None, body_hash: str) -> tuple[Entry, str]:
         wanted = _decoded(content, RefundRequest)
         async with self._one_refund:  # what is left of a charge must not change between the look and the entry
             about = [entry for entry in self._book.entries if wanted.charge in (entry.id, entry.charge)]
@@ -220,7 +285,7 @@ class Provider:
                 body_hash=body_hash,
                 charge=charge.id,
             )
-            return await self._written(entry, 200, text(refund_view(entry))), False
+            return await self._written(entry, 200, text(refund_view(entry))), ""
 
     async def _written(self, entry: Entry, status: int, answer: str) -> Entry:
         entry = msgspec.structs.replace(entry, status=status, answer=answer)
@@ -270,6 +335,9 @@ def application(path: Path, *, latency: float = 0.0, retention: float = DAY) -> 
     app.router.add_post("/v1/charges", provider.charge)
     app.router.add_get("/v1/charges", provider.list_charges)
     app.router.add_post("/v1/refunds", provider.refund)
+    app.router.add_post("/v1/payment_intents", provider.create_intent)
+    app.router.add_get("/v1/payment_intents", provider.list_intents)
+    app.router.add_get("/v1/payment_intents/{id}", provider.retrieve_intent)
     app.router.add_get("/book", provider.whole_book)
     app.router.add_post("/faults", provider.set_faults)
     return app
@@ -282,9 +350,46 @@ def _decoded(content: bytes, kind: type[Wanted]) -> Wanted:
         raise Rejected(400, "invalid_request_error", f"the body cannot be read: {error}") from error
 
 
-def _json(status: int, answer: str, *, replayed: bool = False) -> web.Response:
-    headers = {"Idempotent-Replayed": "true"} if replayed else {}
-    return web.Response(status=status, text=answer, content_type="application/json", headers=headers)
+def _form(content: bytes) -> object:
+    """Give what a form says, whatever the order of its fields."""
+    try:
+        return sorted(read_form(content))
+    except ValueError as error:
+        raise Rejected(400, "invalid_request_error", f"the form cannot be read: {error}") from error
+
+
+def _json(status: int, answer: str, headers: dict[str, str] | None = None) -> web.Response:
+    told = {"Request-Id": f"req_{uuid.uuid4().hex[:14]}"} | (headers or {})
+    if status == 500:
+        told["Stripe-Should-Retry"] = "false"  # it is stored: the key answers nothing else from now on
+    return web.Response(status=status, text=answer, content_type="application/json", headers=told)
+
+
+def _answer(entry: Entry, *, replayed: bool = False) -> web.Response:
+    return _json(entry.status, entry.answer, {"Idempotent-Replayed": "true"} if replayed else {})
+
+
+async def _sent(request: web.Request, entry: Entry, mishap: str) -> web.StreamResponse:
+    """Answer, or do to the answer what `mishap` says."""
+    answer = _answer(entry)
+    if not mishap or request.transport is None:
+        return answer
+    if mishap == "garble_answer_after_charge":
+        return web.Response(text="<html><body>We will be back soon.</body></html>", content_type="text/html")
+    if mishap == "talk_nonsense_after_charge":
+        request.transport.write(b"\x15\x03\x01\x00\x02\x02\x50 this is no answer\r\n\r\n")
+        request.transport.close()
+    if mishap == "cut_answer_after_charge":
+        half = entry.answer.encode()[: len(entry.answer) // 2]
+        cut = web.StreamResponse(headers={"Content-Type": "application/json"})
+        cut.content_length = len(entry.answer.encode())
+        await cut.prepare(request)
+        await cut.write(half)
+        request.transport.close()
+        return cut
+    if mishap == "lose_answer_after_charge":
+        request.transport.abort()
+    return answer
 
 
 def main() -> None:
