@@ -126,8 +126,8 @@ class LocalWorker:
     next runner takes over what is in line, and the first ends with its step. So a step has a task of its own whenever
     anybody could tell: the name of `asyncio.current_task()` aside.
 
-    An effect waits for the ledger before anything else, so it has a task of its own at once: all effects of a commit ask
-    in the same instant, and their questions go together (app/desk.py).
+    An effect waits for the ledger before anything else, so it has a task of its own at once: all effects of a commit
+    ask in the same instant, and their questions go together (app/desk.py).
     """
 
     def __init__(
