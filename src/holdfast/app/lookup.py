@@ -18,7 +18,7 @@ from holdfast.app.drafts import Input
 from holdfast.app.known import Known
 from holdfast.app.live import LiveRuns, recorded
 from holdfast.core import events as e
-from holdfast.core.commands import Command, CompleteStep, ResumeRun, SignalRun, StartRun
+from holdfast.core.commands import Command, CompleteStep, HearLedger, ResumeRun, SignalRun, StartRun
 from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check
 from holdfast.ports.codec import Codec, Unreadable
 from holdfast.ports.store import InboxRow, Store
@@ -56,8 +56,8 @@ class Lookup:
         is_large = False
         for one in inputs:
             command = one.command
-            if isinstance(command, CompleteStep):
-                if command.result.blob is not None:
+            if isinstance(command, (CompleteStep, HearLedger)):
+                if command.result is not None and command.result.blob is not None:
                     referring.append(command)
             elif isinstance(command, (StartRun, SignalRun)):
                 if isinstance(command, SignalRun):

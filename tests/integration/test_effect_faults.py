@@ -1,0 +1,87 @@
+"""Effects and what goes wrong around them: in their own code, between the ledger and the run, and from one deploy to the next."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from holdfast.core.asks import SUCCEED
+from holdfast.core.commands import ResolveEffect
+from holdfast.core.payload import Payload, claim_check
+from holdfast.core.run import PARKED
+from holdfast.ports.ledger import Story
+from holdfast.sdk.definitions import Retry, seconds, workflow
+from holdfast.sdk.effects import effect
+from holdfast.sdk.values import GIVEN
+from tests.integration.running import Process, process
+
+QUICK = Retry(attempts=4, initial=0.01, backoff=1.0)
+
+sent: Counter[str] = Counter()
+raises: dict[str, list[BaseException]] = {}
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    sent.clear()
+    raises.clear()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "holdfast.db"
+
+
+def happen(name: str) -> str:
+    sent[name] += 1
+    if raises.get(name):
+        raise raises[name].pop(0)
+    return f"receipt of {name}"
+
+
+@effect(guard="provider_key", window=seconds(60), margin=seconds(1), retry=QUICK)
+async def fault_charge(name: str, *, key: str = GIVEN) -> str:
+    return happen(name)
+
+
+@effect(guard="at_most_once", retry=QUICK)
+async def fault_letter(name: str) -> str:
+    return happen(name)
+
+
+@workflow
+async def fault_charged(name: str) -> str:
+    return await fault_charge(name)
+
+
+@workflow
+async def fault_written(name: str) -> str:
+    return await fault_letter(name)
+
+
+async def story(engine: Process, run_id: str) -> Story:
+    return (await engine.ledger.stories(run_id))[0]
+
+
+async def resolve(engine: Process, run_id: str, verdict: str, result: Payload | None = None) -> None:
+    effect_ = (await story(engine, run_id)).effect
+    said = ResolveEffect(
+        step_id=effect_.step_id, version=effect_.version, verdict=verdict, by="ada", reason="looked", result=result
+    )
+    await engine.submit(run_id, said)
+
+
+# ------------------------------------------------------------------------------ between the ledger and the run
+
+
+async def test_a_large_result_is_at_hand_whoever_tells_of_it(file: Path) -> None:
+    raises["a"] = [ConnectionResetError()]
+    async with process(file) as engine:
+        await engine.start("fault_written", "a", "a")
+        await engine.until_status("a", PARKED)
+        blobs: dict[str, bytes] = {}
+        large = claim_check(b'"' + b"x" * 300_000 + b'"', blobs)
+        await engine.store.put_blobs(blobs)
+        await resolve(engine, "a", SUCCEED, large)
+        stored = await engine.until_recorded("a", "RunCompleted")
+        assert stored.row.parked is None
