@@ -2,10 +2,15 @@
 
 import pytest
 
+from holdfast.app.intake import as_command
+from holdfast.app.turns import park
 from holdfast.app.worker import is_final, key_of
-from holdfast.core.commands import ExecuteStep, StepResult
+from holdfast.core import events as e
+from holdfast.core.commands import ExecuteStep, HearLedger, StepResult
 from holdfast.core.payload import NOTHING
 from holdfast.core.retry import Failure
+from tests.unit.given import given, payload, started
+from tests.unit.test_effect_steps import charged
 
 UNKNOWN = Failure("UnknownStep", "no effect 'charge' on this worker")
 
@@ -34,3 +39,14 @@ def test_duplicates_of_an_effect_are_answered_once_it_is_settled(state: str) -> 
 def test_duplicates_of_an_attempt_of_a_step_are_answered_whatever_came_of_it() -> None:
     assert key_of(task(1, guard=None)) != key_of(task(2, guard=None))
     assert is_final(key_of(task(1, guard=None)), result(error=UNKNOWN))
+
+
+def test_an_effect_that_a_person_declared_failed_without_a_word_is_not_taken_for_a_success() -> None:
+    assert as_command(result("FAILED")) == HearLedger(step_id="charge#1", state="FAILED", attempt=1)
+
+
+def test_an_error_of_the_engine_does_not_lose_the_ledgers_word() -> None:
+    run = given(started(), charged()).state()
+    word = HearLedger(step_id="charge#1", state="SUCCEEDED", result=payload("7"))
+    _, happened = park(run, word, RuntimeError("ours"))
+    assert [type(event) for event in happened] == [e.StepCompleted, e.RunParked]

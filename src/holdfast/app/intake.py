@@ -124,7 +124,8 @@ def redirect(record: Record, outgoing: Outgoing, reading: int) -> Input:
 
 def as_command(result: StepResult) -> Command:
     """Read a worker's word as a command to the run."""
-    if result.ledger in {ledger.PARKED, ledger.CANCELLED}:
+    unexplained = result.ledger == ledger.FAILED and result.error is None
+    if unexplained or result.ledger in {ledger.PARKED, ledger.CANCELLED}:
         return HearLedger(
             step_id=result.step_id,
             state=result.ledger,

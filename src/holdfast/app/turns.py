@@ -23,7 +23,9 @@ from holdfast.core.commands import (
     Command,
     CompleteStep,
     FailStep,
+    HearLedger,
     ParkRun,
+    ResolveEffect,
     ResumeRun,
     SignalRun,
     StartRun,
@@ -35,6 +37,9 @@ from holdfast.ports.codec import Codec
 from holdfast.ports.store import AttemptRow, InboxRow, StoredEvent
 
 log = logging.getLogger(__name__)
+
+RECORDED = (StartRun, CompleteStep, SignalRun, CancelRun, FailStep, HearLedger, ResolveEffect, ResumeRun)
+"""What came in and may be noted without the run's code."""
 
 
 class Turns:
@@ -346,7 +351,7 @@ class Turns:
 def park(run: Run, command: Command | None, error: Exception) -> tuple[Run, list[e.Event]]:
     """Park a run for an error of ours; the input that met it is recorded first, if it can be."""
     happened: list[e.Event] = []
-    if isinstance(command, (StartRun, CompleteStep, SignalRun, CancelRun, FailStep, ResumeRun)):
+    if isinstance(command, RECORDED):
         run, happened = advance(run, None, command, 0)
     detail = f"an error of the engine, not of the workflow: {error!r}. Report it, then: holdfast resume {run.run_id}"
     run, parked = advance(run, None, ParkRun(reason="engine_error", detail=detail), 0)
