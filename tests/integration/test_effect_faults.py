@@ -1,4 +1,4 @@
-"""Effects and what goes wrong around them: in their own code, between the ledger and the run, and from one deploy to the next."""
+"""Effects and what goes wrong around them: in their own code, between ledger and run, from one deploy to the next."""
 
 from collections import Counter
 from pathlib import Path
@@ -85,3 +85,16 @@ async def test_a_large_result_is_at_hand_whoever_tells_of_it(file: Path) -> None
         await resolve(engine, "a", SUCCEED, large)
         stored = await engine.until_recorded("a", "RunCompleted")
         assert stored.row.parked is None
+
+
+# ------------------------------------------------------------------------------------------ in the author's own code
+
+
+@pytest.mark.parametrize("text", ["half a character: \udc80", "a NUL: \0"])
+async def test_an_error_whose_text_no_store_holds_is_an_error_like_any_other(file: Path, text: str) -> None:
+    raises["a"] = [OSError(text)]
+    async with process(file) as engine:
+        await engine.start("fault_charged", "a", "a")
+        assert (await engine.result("a"), sent["a"]) == ("receipt of a", 2)
+        reasons = [move.reason for move in (await story(engine, "a")).moves]
+        assert any(reason.startswith("OSError: ") for reason in reasons)

@@ -19,6 +19,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.ledger import Answer
 from holdfast.ports.store import Unavailable
 from holdfast.sdk.effects import Effect as Definition
+from holdfast.sdk.program import fit
 from holdfast.sdk.providers import Profile
 from holdfast.sdk.verdicts import NotSent, Unclear, Verdict
 
@@ -167,3 +168,8 @@ class Attempt:
         if self.verdict is None and self.evidence and isinstance(error, NotSent):
             return Unclear(f"the provider answered with a success ({self.evidence}), then: {error}")
         return self.verdict or error
+
+
+def describe(error: BaseException) -> str:
+    """Name an error for the ledger."""
+    return fit(f"{type(error).__qualname__}: {error}")

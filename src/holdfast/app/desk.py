@@ -20,6 +20,8 @@ LEASE = 15.0
 """Seconds; also how long an effect waits after its sender has died without a trace."""
 RENEW_EVERY = 4.0
 
+Waiting = tuple[str, Ask, asyncio.Future[Answer]]
+
 
 class Desk:
     """One process's questions to the ledger."""
@@ -28,7 +30,7 @@ class Desk:
         self.ledger = ledger
         self.process = process
         self._clock = clock
-        self._waiting: list[tuple[str, Ask, asyncio.Future[Answer]]] = []
+        self._waiting: list[Waiting] = []
         self._asking: asyncio.Task[None] | None = None
         self._held: dict[str, int] = {}
         self._renewing: asyncio.Task[None] | None = None
@@ -69,17 +71,25 @@ class Desk:
     async def _ask_all(self) -> None:
         while self._waiting:
             asked, self._waiting = self._waiting, []
-            try:
-                answers = await self.ledger.ask([(effect_id, ask) for effect_id, ask, _ in asked])
-            except Exception as error:  # noqa: BLE001 - whoever asked gets it
-                for _, _, answer in asked:
-                    if not answer.done():
-                        answer.set_exception(error)
-                continue
-            for (_, _, answer), said in zip(asked, answers, strict=True):
-                if not answer.done():
-                    answer.set_result(said)
+            await self._ask_at_once(asked)
         self._asking = None
+
+    async def _ask_at_once(self, asked: list[Waiting]) -> None:
+        """Ask together; what the store refuses is asked one by one, so that whoever said it is refused alone."""
+        try:
+            answers = await self.ledger.ask([(effect_id, ask) for effect_id, ask, _ in asked])
+        except Exception as error:  # noqa: BLE001 - whoever asked gets it
+            if len(asked) > 1 and not isinstance(error, Unavailable):
+                for one in asked:
+                    await self._ask_at_once([one])
+                return
+            for _, _, answer in asked:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for (_, _, answer), said in zip(asked, answers, strict=True):
+            if not answer.done():
+                answer.set_result(said)
 
     def hold(self, effect_id: str, fence: int) -> None:
         """Keep the lease of an effect that this process holds, until it is let go."""
@@ -106,4 +116,6 @@ class Desk:
                 await self.ledger.ask(asks)
             except Unavailable as away:
                 log.warning("renewing leases waits: %s", away)
+            except Exception:
+                log.exception("renewing leases failed; it is tried again")
         self._renewing = None

@@ -13,7 +13,7 @@ import logging
 from typing import Any
 from weakref import WeakValueDictionary
 
-from holdfast.app.attempts import Attempt, Call, deadline, told, unsettled
+from holdfast.app.attempts import Attempt, Call, deadline, describe, told, unsettled
 from holdfast.app.desk import LEASE, Desk
 from holdfast.app.evidence import Evidence
 from holdfast.app.functions import Functions
@@ -47,7 +47,7 @@ from holdfast.ports.host import Host
 from holdfast.ports.ledger import Answer, Ledger
 from holdfast.ports.store import Store, Unavailable
 from holdfast.sdk.effects import Effect as Definition
-from holdfast.sdk.program import failure_of
+from holdfast.sdk.program import failure_of, fit
 from holdfast.sdk.providers import Profile
 from holdfast.sdk.sending import SENDING, NotSent, Refused, Unclear
 
@@ -187,7 +187,7 @@ class EffectExecution:
         ours = effect is not None and effect.owner == self._desk.process and effect.attempt == call.task.attempt
         if effect is None or not ours or effect.state != ledger.INFLIGHT or self._desk.holds(call.effect_id):
             return answer
-        return await self._ask(call, Unsend(who=self._desk.process, fence=effect.fence, reason=str(error)))
+        return await self._ask(call, Unsend(who=self._desk.process, fence=effect.fence, reason=fit(str(error))))
 
     async def _run(self, call: Call, effect: Effect) -> Answer:
         self._desk.hold(effect.effect_id, effect.fence)
@@ -210,7 +210,7 @@ class EffectExecution:
                 return await self._ask(call, refusal)
             case NotSent():
                 call.waits(error.not_before, self._clock)
-                return await self._ask(call, Unsend(who=process, fence=fence, reason=str(error), again=again))
+                return await self._ask(call, Unsend(who=process, fence=fence, reason=fit(str(error)), again=again))
             case _:
                 gone = "" if self._functions.runs(call.effect_id) else RETURNED
                 repeats = isinstance(error, Unclear) and error.repeats
@@ -332,11 +332,6 @@ def carrier(
         evidence=Evidence(ledger_, host),
         transactions=Transactions(databases, desk, functions),
     )
-
-
-def describe(error: BaseException) -> str:
-    """Name an error for the ledger, whose texts hold no NUL."""
-    return f"{type(error).__qualname__}: {error}".replace("\0", " ")
 
 
 def _why_parked(effect: Effect) -> str:

@@ -7,7 +7,7 @@ Laws of this file:
 
 import msgspec
 
-from holdfast.app.attempts import Call
+from holdfast.app.attempts import Call, describe
 from holdfast.app.desk import Desk
 from holdfast.app.functions import Functions
 from holdfast.core.asks import Ask, Doubt, Prove, Refuse, Release
@@ -57,7 +57,7 @@ class Transactions:
             return result
 
     def _failed(self, call: Call, effect: Effect, error: Exception) -> Ask:
-        process, fence, text = self._desk.process, effect.fence, f"{type(error).__qualname__}: {error}"
+        process, fence, text = self._desk.process, effect.fence, describe(error)
         match error:
             case CommitUnclear():
                 return Doubt(who=process, fence=fence, reason=text)

@@ -57,17 +57,17 @@ def failure_of(error: BaseException, step: str | None = None, *, retryable: bool
     """Put an exception into the words of history."""
     return Failure(
         type=type(error).__qualname__,
-        message=_text(str(error)),
+        message=fit(str(error)),
         step=step,
         kinds=tuple(full_name(kind) for kind in type(error).__mro__ if kind not in {object, BaseException}),
         retryable=retryable,
-        trace=_text("".join(traceback.format_exception(error, limit=-TRACE_LIMIT))),
+        trace=fit("".join(traceback.format_exception(error, limit=-TRACE_LIMIT))),
     )
 
 
-def _text(text: str) -> str:
-    """Cut an error's text, and make it fit for UTF-8: file names and foreign bytes may hold half characters."""
-    return text[:MESSAGE_LIMIT].encode(errors="backslashreplace").decode()
+def fit(text: str) -> str:
+    """Cut an error's text, and make it fit for UTF-8 and for stores, which hold no half characters and no NUL."""
+    return text[:MESSAGE_LIMIT].replace("\0", " ").encode(errors="backslashreplace").decode()
 
 
 def innermost(error: BaseException | None) -> BaseException | None:
