@@ -1,10 +1,12 @@
 """Effects and what goes wrong around them: in their own code, between ledger and run, from one deploy to the next."""
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from holdfast.core import effects as ledger
 from holdfast.core.asks import SUCCEED
 from holdfast.core.commands import ResolveEffect
 from holdfast.core.payload import Payload, claim_check
@@ -98,3 +100,30 @@ async def test_an_error_whose_text_no_store_holds_is_an_error_like_any_other(fil
         assert (await engine.result("a"), sent["a"]) == ("receipt of a", 2)
         reasons = [move.reason for move in (await story(engine, "a")).moves]
         assert any(reason.startswith("OSError: ") for reason in reasons)
+
+
+@effect(guard="provider_key", window=seconds(60), margin=seconds(1), retry=QUICK)
+async def fault_cancels(name: str, *, key: str = GIVEN) -> str:
+    """Its own cancellation comes out of it, as of a client library that cancels what it began."""
+    if not sent[name]:
+        sent[name] += 1
+        if name == "group":
+            raise BaseExceptionGroup("two", [asyncio.CancelledError(), OSError("one")])
+        inner = asyncio.create_task(asyncio.Event().wait())
+        inner.cancel()
+        await inner
+    return happen(name)
+
+
+@workflow
+async def fault_cancelled(name: str) -> str:
+    return await fault_cancels(name)
+
+
+@pytest.mark.parametrize("name", ["alone", "group"])
+async def test_an_effect_that_is_cancelled_from_within_is_unclear_at_once(file: Path, name: str) -> None:
+    async with process(file) as engine:
+        await engine.start("fault_cancelled", name, name)
+        assert (await engine.result(name), sent[name]) == (f"receipt of {name}", 2)
+        moves = [(move.what, move.to) for move in (await story(engine, name)).moves]
+        assert ("doubt", ledger.IN_DOUBT) in moves

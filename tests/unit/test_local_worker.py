@@ -218,3 +218,31 @@ async def test_a_worker_that_drains_starts_what_there_is_room_for(here: Callable
     one.hand_over("local_quick", "b")
     await one.worker.drain(10)
     assert one.said.keys() == {"a", "b"}
+
+
+@step
+async def local_cancels_another(number: int) -> int:
+    other = asyncio.create_task(asyncio.Event().wait())
+    other.cancel()
+    await other
+    return number
+
+
+async def test_a_step_that_a_cancellation_of_its_own_comes_out_of_has_failed(here: Callable[..., Here]) -> None:
+    one = here()
+    one.hand_over("local_cancels_another", "cancels")
+    await one.hears("cancels")
+    assert one.error("cancels").startswith("CancelledError")
+
+
+async def test_a_worker_that_drains_takes_nothing_new(here: Callable[..., Here]) -> None:
+    one = here()
+    one.hand_over("local_slow", "slow")
+    draining = asyncio.create_task(one.worker.drain(10))
+    await asyncio.sleep(0)
+    one.hand_over("local_quick", "late")
+    gate.get().set()
+    await draining
+    one.hand_over("local_quick", "later")
+    await asyncio.sleep(0)
+    assert (list(one.said), one.worker.idle) == (["slow"], True)

@@ -82,7 +82,11 @@ class EffectExecution:
         # One attempt of an effect at a time in this process: what one begins the other must not take back.
         lock = self._locks.setdefault(call.effect_id, asyncio.Lock())
         async with lock:
-            return await self._carry(call, task, definition)
+            try:
+                return await self._carry(call, task, definition)
+            except Exception as error:
+                log.exception("an attempt of %s of run %s failed in the engine", task.step_id, task.run_id)
+                return unsettled(task, failure_of(error, task.step_id), "")
 
     async def _carry(self, call: Call, task: ExecuteStep, definition: Definition[..., Any]) -> StepResult | None:
         answer = await self._first(call)

@@ -7,14 +7,15 @@ proof all the same.
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from holdfast.app.attempts import Call, unsettled
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.desk import Desk
 from holdfast.app.patience import tries
-from holdfast.app.within import within
+from holdfast.app.within import is_stopped, within
 from holdfast.core.asks import Prove
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import PLANNED
@@ -23,6 +24,7 @@ from holdfast.core.replay import ProgramStuck
 from holdfast.ports.store import Store, Unavailable
 from holdfast.sdk.effects import Effect as Definition
 from holdfast.sdk.program import failure_of
+from holdfast.sdk.sending import Unclear
 from holdfast.sdk.values import UnfitValue
 
 log = logging.getLogger(__name__)
@@ -65,9 +67,10 @@ class Functions:
             UnfitValue: the result cannot be encoded: the effect has happened, and nobody can tell its result.
         """
         work = call.definition.run(call.args, {**call.kwargs, **given})
-        if call.definition.is_async:
-            return await self._encoded(call, await within(call.task, work))
-        return await self._in_thread(call, work)
+        with unclear_whatever_it_raises():
+            if call.definition.is_async:
+                return await self._encoded(call, await within(call.task, work))
+            return await self._in_thread(call, work)
 
     async def _in_thread(self, call: Call, work: Coroutine[Any, Any, Any]) -> Payload:
         running = asyncio.get_running_loop().create_task(work)
@@ -99,8 +102,9 @@ class Functions:
         kwargs = {name: value for name, value in call.kwargs.items() if name != "key"}
         if "key" in finder.given:
             kwargs["key"] = call.task.key
-        found = await within(call.task, invoked(finder.function, call.args, kwargs))
-        return None if found is None else await self._encoded(call, found)
+        with unclear_whatever_it_raises():
+            found = await within(call.task, invoked(finder.function, call.args, kwargs))
+            return None if found is None else await self._encoded(call, found)
 
     async def _encoded(self, call: Call, value: Any) -> Payload:
         blobs: dict[str, bytes] = {}
@@ -133,3 +137,18 @@ async def invoked(function: Callable[..., Any], args: tuple[Any, ...], kwargs: d
     if inspect.iscoroutinefunction(function):
         return await function(*args, **kwargs)
     return await asyncio.to_thread(function, *args, **kwargs)
+
+
+@contextmanager
+def unclear_whatever_it_raises() -> Iterator[None]:
+    """Let out what is no `Exception` as `Unclear`: a cancellation from within, or a group that holds such a thing."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        if is_stopped():
+            raise
+        raise Unclear("its function was cancelled from within") from None
+    except BaseExceptionGroup as group:
+        if isinstance(group, Exception):
+            raise
+        raise Unclear(f"{type(group).__qualname__}: {group}") from group

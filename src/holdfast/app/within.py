@@ -42,3 +42,9 @@ def begun(work: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, A
                 return done.value
         else:
             return (yield from work)
+
+
+def is_stopped() -> bool:
+    """Tell whether somebody wants the present task to end; else a CancelledError in it is the author's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -20,7 +20,7 @@ from holdfast.app.effects import EffectExecution
 from holdfast.app.oversize import put_aside
 from holdfast.app.patience import tries
 from holdfast.app.records import Topics, Wire
-from holdfast.app.within import within
+from holdfast.app.within import is_stopped, within
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import SETTLED
 from holdfast.core.payload import claim_check
@@ -77,8 +77,10 @@ class Execution:
             data = definition.shape.encode_result(value)
         except (UnfitValue, ProgramStuck) as error:
             return failed(task, failure_of(error, task.step_id, retryable=False))
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError as error:
+            if is_stopped():
+                raise
+            return failed(task, failure_of(error, task.step_id))
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever an author's step raises is its failure
             return failed(task, failure_of(error, task.step_id))
         blobs: dict[str, bytes] = {}
@@ -140,12 +142,13 @@ class LocalWorker:
         self._taken_care_of = False  # a runner is there, or coming, that takes what is in line
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[tuple[str, int, str, int]] = set()
+        self._draining = False
         self._context = copy_context()
 
     def submit(self, task: ExecuteStep) -> None:
         """Take a task; it waits its turn when too many are running. One that is here already is not taken twice."""
         attempt = (task.run_id, task.incarnation, task.step_id, task.attempt)
-        if attempt in self._held:
+        if self._draining or attempt in self._held:
             return
         self._held.add(attempt)
         if task.guard is not None and self._free > 0:
@@ -207,7 +210,11 @@ class LocalWorker:
         return not self._running
 
     async def drain(self, deadline: float) -> None:
-        """Finish what runs, up to `deadline` seconds; what does not start is sent again by the shard's next owner."""
+        """Finish what runs, up to `deadline` seconds; what does not start is sent again by the shard's next owner.
+
+        Nothing is taken from now on: an effect that began on the last moment would be cut off in the middle.
+        """
+        self._draining = True
         while len(self._waiting) > max(self._free, 0):
             self._waiting.pop()
         loop = asyncio.get_running_loop()
