@@ -8,9 +8,10 @@ Laws of this file:
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -73,6 +74,7 @@ class Process:
         publishes: bool = False,
         cache_bytes: int = CACHE_BYTES,
         queues: frozenset[str] = frozenset({"default"}),
+        databases: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         clock = FastClock()
         self.name = name
@@ -80,7 +82,12 @@ class Process:
         self.log = log
         self.codec = CODEC
         effects = carrier(
-            ledger_=ledger, store=store, clock=clock, host=LinuxHost(), databases=NamedDatabases({}), process=name
+            ledger_=ledger,
+            store=store,
+            clock=clock,
+            host=LinuxHost(),
+            databases=NamedDatabases(databases),
+            process=name,
         )
         self.ledger = ledger
         self.worker = LocalWorker(Execution(store, effects), lambda result: self.orchestrator.put_result(result))  # noqa: PLW0108 - made after it
@@ -289,6 +296,7 @@ async def process(
     publishes: bool = False,
     cache_bytes: int = CACHE_BYTES,
     begin: bool = True,
+    databases: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Process]:
     """Run a process on the file at `path`; it crashes at the end."""
     if not path.exists():
@@ -297,7 +305,15 @@ async def process(
     await file.open()
     log = EmbeddedLog(file)
     await log.open()
-    running = Process(decorate(file), SqliteLedger(file), log, name, publishes=publishes, cache_bytes=cache_bytes)
+    running = Process(
+        decorate(file),
+        SqliteLedger(file),
+        log,
+        name,
+        publishes=publishes,
+        cache_bytes=cache_bytes,
+        databases=databases,
+    )
     try:
         if begin:
             await running.begin()

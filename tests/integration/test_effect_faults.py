@@ -1,21 +1,27 @@
 """Effects and what goes wrong around them: in their own code, between ledger and run, from one deploy to the next."""
 
 import asyncio
+import dataclasses
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from holdfast.adapters.databases import NamedDatabases
 from holdfast.core import effects as ledger
+from holdfast.core import events as e
 from holdfast.core.asks import SUCCEED
 from holdfast.core.commands import ResolveEffect
 from holdfast.core.payload import Payload, claim_check
-from holdfast.core.run import PARKED
+from holdfast.core.run import FAILED, PARKED
 from holdfast.ports.ledger import Story
 from holdfast.sdk.definitions import Retry, seconds, workflow
 from holdfast.sdk.effects import effect
 from holdfast.sdk.values import GIVEN
-from tests.integration.running import Process, process
+from tests.integration.running import Process, events_of, process
 
 QUICK = Retry(attempts=4, initial=0.01, backoff=1.0)
 
@@ -127,3 +133,86 @@ async def test_an_effect_that_is_cancelled_from_within_is_unclear_at_once(file: 
         assert (await engine.result(name), sent[name]) == (f"receipt of {name}", 2)
         moves = [(move.what, move.to) for move in (await story(engine, name)).moves]
         assert ("doubt", ledger.IN_DOUBT) in moves
+
+
+@effect(guard="provider_key", window=seconds(60), margin=seconds(1), retry=QUICK)
+async def fault_unfit(name: str, *, key: str = GIVEN) -> object:
+    happen(name)
+    return object()
+
+
+@workflow
+async def fault_told(name: str) -> str:
+    return str(await fault_unfit(name))
+
+
+async def test_an_effect_whose_result_nobody_can_tell_waits_for_a_person_after_one_attempt(file: Path) -> None:
+    async with process(file) as engine:
+        await engine.start("fault_told", "a", "a")
+        await engine.until_status("a", PARKED)
+        assert (sent["a"], (await story(engine, "a")).effect.state) == (1, ledger.PARKED)
+
+
+# ------------------------------------------------------------------------------ settings, and one deploy to the next
+
+
+@effect(guard="transaction", database="shop", retry=QUICK, timeout=0.3)
+async def fault_book(name: str, *, connection: Any = GIVEN) -> str:
+    await connection.execute("INSERT INTO entries (entry) VALUES (?)", (name,))
+    return happen(name)
+
+
+fault_booked_before = fault_book.options(retry=Retry(attempts=1))
+"""As the code said before it became a transaction."""
+fault_booked_before.step_options = dataclasses.replace(fault_booked_before.step_options, guard="at_most_once")
+
+
+@workflow
+async def fault_sale(name: str) -> str:
+    return await fault_book(name)
+
+
+@workflow
+async def fault_old_sale(name: str) -> str:
+    return await fault_booked_before(name)
+
+
+def shop(folder: Path) -> tuple[Path, dict[str, str]]:
+    path = folder / "shop.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE entries (entry TEXT)")
+    return path, {"shop": f"sqlite:///{path}"}
+
+
+async def test_a_database_that_the_settings_do_not_name_parks_the_effect_at_once(file: Path) -> None:
+    async with process(file) as engine:
+        await engine.start("fault_sale", "a", "a")
+        await engine.until_status("a", PARKED)
+        told = await story(engine, "a")
+        assert "the settings name no database 'shop'" in told.effect.reason
+        assert [move.to for move in told.moves] == [ledger.CLAIMED, ledger.PARKED]
+
+
+async def test_a_database_that_is_held_for_ever_uses_up_attempts_and_no_more(file: Path, tmp_path: Path) -> None:
+    path, named = shop(tmp_path)
+    await NamedDatabases(named).install("shop")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with process(file, databases=named) as engine:
+            await engine.start("fault_sale", "a", "a")
+            stored = await engine.until_status("a", FAILED)
+            last = events_of(stored)[-1]
+            assert isinstance(last, e.RunFailed)
+            assert "waited longer than 0.3 s for database shop" in last.error.message
+
+
+async def test_an_effect_that_was_never_sent_goes_by_the_guard_that_its_code_has_now(
+    file: Path, tmp_path: Path
+) -> None:
+    path, named = shop(tmp_path)
+    await NamedDatabases(named).install("shop")
+    async with process(file, databases=named) as engine:
+        await engine.start("fault_old_sale", "a", "a")
+        assert await engine.result("a") == "receipt of a"
+    with closing(sqlite3.connect(path)) as written:
+        assert written.execute("SELECT count(*) FROM entries").fetchone() == (1,)

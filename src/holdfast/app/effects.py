@@ -50,6 +50,7 @@ from holdfast.sdk.effects import Effect as Definition
 from holdfast.sdk.program import failure_of, fit
 from holdfast.sdk.providers import Profile
 from holdfast.sdk.sending import SENDING, NotSent, Refused, Unclear
+from holdfast.sdk.values import UnfitValue
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class EffectExecution:
                 case ledger.ASK:
                     answer = await self._reconcile(call, effect)
                 case _:
-                    answer = await self._send(call, answer, effect)
+                    answer = await self._send(call, effect)
         return unsettled(task, _unknown(task), ledger.PLANNED)
 
     async def _first(self, call: Call) -> Answer:
@@ -134,8 +135,10 @@ class EffectExecution:
         not_before = call.not_before
         if effect.terms.guard == LOOKUP and effect.state == ledger.IN_DOUBT:
             not_before = max(not_before or 0, effect.horizon)
-        error = failure_of(call.error or Unclear("unclear"), call.task.step_id)
-        return unsettled(call.task, error, effect.state, not_before)
+        error = call.error or Unclear("unclear")
+        # What returned a value that cannot be told will do so again.
+        failure = failure_of(error, call.task.step_id, retryable=not isinstance(error, UnfitValue))
+        return unsettled(call.task, failure, effect.state, not_before)
 
     # -- somebody else has it
 
@@ -154,8 +157,11 @@ class EffectExecution:
 
     # -- sending
 
-    async def _send(self, call: Call, answer: Answer, effect: Effect) -> Answer:
-        if effect.terms.guard == TRANSACTION:
+    async def _send(self, call: Call, effect: Effect) -> Answer:
+        """Send what is planned, under the guard that the code says now, or what is in doubt, under the guard it has."""
+        if effect.state == ledger.CLAIMED:
+            return await self._ask(call, Expire(who=self._desk.process))  # its claimer let it lapse
+        if call.terms.guard == TRANSACTION:
             claimed = await self._ask(call, self._claim(call))
             return claimed if claimed.unmoved else await self._transactions.run(call, claimed)
         if call.definition.provider is not None:

@@ -2,18 +2,22 @@
 
 Laws of this file:
 - The row in the target database is the authority; the ledger follows it.
+- What only an operator can mend parks the effect; it does not use up its attempts.
 - A commit that was not answered leaves the effect in doubt; the next attempt finds the row, or no row.
 """
+
+import asyncio
+from contextlib import AsyncExitStack
 
 import msgspec
 
 from holdfast.app.attempts import Call, describe
 from holdfast.app.desk import Desk
 from holdfast.app.functions import Functions
-from holdfast.core.asks import Ask, Doubt, Prove, Refuse, Release
+from holdfast.core.asks import Ask, Doubt, Park, Prove, Refuse, Release
 from holdfast.core.effects import Effect
 from holdfast.core.payload import Payload
-from holdfast.ports.databases import CommitUnclear, Databases
+from holdfast.ports.databases import CommitUnclear, Databases, RequestDiffers, Transaction, UnknownDatabase
 from holdfast.ports.ledger import Answer
 from holdfast.sdk.program import failure_of
 from holdfast.sdk.sending import Refused
@@ -48,19 +52,34 @@ class Transactions:
         )
 
     async def _committed(self, call: Call, effect: Effect) -> Payload:
-        name = call.definition.database or ""
-        async with self._databases.transaction(name, effect.effect_id, effect.request_hash) as transaction:
+        async with AsyncExitStack() as stack:
+            transaction = await self._begun(call, effect, stack)
             if transaction.recorded is not None:
                 return _unpack(transaction.recorded)
             result = await self._functions.run(call, connection=transaction.connection)
             await transaction.commit(_pack(result))
             return result
 
+    async def _begun(self, call: Call, effect: Effect, stack: AsyncExitStack) -> Transaction:
+        """Wait for the effect's row, and whoever has it, as long as an attempt may take."""
+        name, limit = call.definition.database or "", asyncio.timeout(call.task.timeout)
+        begun = self._databases.transaction(name, effect.effect_id, effect.request_hash)
+        try:
+            async with limit:
+                return await stack.enter_async_context(begun)
+        except TimeoutError as late:
+            if limit.expired():
+                text = f"attempt {call.task.attempt} waited longer than {call.task.timeout:g} s for database {name}"
+                raise TimeoutError(text) from late
+            raise
+
     def _failed(self, call: Call, effect: Effect, error: Exception) -> Ask:
         process, fence, text = self._desk.process, effect.fence, describe(error)
         match error:
             case CommitUnclear():
                 return Doubt(who=process, fence=fence, reason=text)
+            case UnknownDatabase() | RequestDiffers():
+                return Park(who=process, fence=fence, reason=text)  # no further attempt mends it
             case Refused():
                 failure = failure_of(error, call.task.step_id, retryable=False)
                 return Refuse(who=process, fence=fence, error=failure)
