@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 from openai import AsyncOpenAI
 
-from holdfast import GIVEN, Retry, StepError, days, effect, hours, signal, step, workflow
+from holdfast import GIVEN, Refused, Retry, StepError, days, effect, hours, signal, step, workflow
 
 HANDS = float(os.environ.get("WORKSHOP_SECONDS", "0.1"))  # how long a hand takes in this workshop
 
@@ -75,8 +75,8 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
     question: str | None = None
 
 
-class Declined(Exception):
-    """The bank says no; asking again would not help."""
+class Declined(Refused):
+    """The bank says no, and says so again whenever it is asked under the same key."""
 
 
 @step(retry=Retry(attempts=0, maximum=10.0), timeout=60.0)
@@ -104,7 +104,7 @@ async def grind(rx: Prescription) -> str:
     return ", ".join(f"{eye.sphere:+.2f} {eye.cylinder:+.2f} x {eye.axis}" for eye in (rx.right, rx.left) if eye)
 
 
-@effect(guard="provider_key", window=hours(24), retry=Retry(attempts=0, maximum=10.0, never_on=(Declined,)))
+@effect(guard="provider_key", window=hours(24), retry=Retry(attempts=0, maximum=10.0))
 async def charge(order: Order, *, key: str = GIVEN) -> Receipt:
     body = {"order": order.order, "amount": order.amount, "currency": order.currency}
     async with (
@@ -112,7 +112,7 @@ async def charge(order: Order, *, key: str = GIVEN) -> Receipt:
         payments.post("/v1/charges", json=body, headers={"Idempotency-Key": key}) as answer,
     ):
         if answer.status == 402:
-            raise Declined(order.order)
+            raise Declined(order.order, stored=True)
         answer.raise_for_status()  # unclear: the same key is tried again, and the provider charges once
         return msgspec.json.decode(await answer.read(), type=Receipt)
 
