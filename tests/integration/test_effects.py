@@ -19,7 +19,7 @@ from holdfast.sdk.definitions import Retry, StepError, seconds, step, workflow
 from holdfast.sdk.effects import effect
 from holdfast.sdk.sending import NotSent, Refused, Unclear
 from holdfast.sdk.values import GIVEN
-from tests.integration.running import Process, assert_whole, events_of, process
+from tests.integration.running import Process, assert_nothing_open, assert_whole, events_of, process
 
 QUICK = Retry(attempts=4, initial=0.01, backoff=1.0)
 ONCE = Retry(attempts=1)
@@ -68,6 +68,11 @@ async def eff_brief(name: str, *, key: str = GIVEN) -> str:
     return await provider(name, key)
 
 
+@effect(guard="provider_key", window=seconds(60), margin=seconds(1), retry=Retry(attempts=4, initial=1.0))
+async def eff_patient(name: str, *, key: str = GIVEN) -> str:
+    return await provider(name, key)
+
+
 @effect(guard="lookup", lifetime=seconds(0.3), retry=QUICK)
 async def eff_ship(name: str, *, key: str = GIVEN) -> str:
     return await provider(name, key)
@@ -98,7 +103,7 @@ async def eff_read(name: str) -> str:
 @workflow
 async def eff_run(which: str, name: str) -> str:
     kinds: dict[str, Any] = {"charge": eff_charge, "brief": eff_brief, "ship": eff_ship, "letter": eff_letter}
-    return str(await {**kinds, "once": eff_once}[which](name))
+    return str(await {**kinds, "once": eff_once, "patient": eff_patient}[which](name))
 
 
 @workflow
@@ -347,6 +352,18 @@ async def test_the_effect_of_a_run_that_was_terminated_before_anything_was_sent_
         await engine.until_status("a", TERMINATED)
         told = await until_state(engine, "a", ledger.PLANNED, ledger.CANCELLED)
         assert (told.effect.result, book) == (None, {})
+
+
+async def test_the_effect_of_a_run_that_was_terminated_between_two_attempts_is_asked_after(file: Path) -> None:
+    raises["a"] = [ConnectionResetError()]  # it has happened
+    async with process(file) as engine:
+        await begin(engine, "patient", "a")
+        await engine.until_recorded("a", "StepRetried")
+        await engine.submit("a", TerminateRun(reason="fraud"))
+        told = await until_state(engine, "a", ledger.SUCCEEDED)
+        assert told.effect.result == Payload(data=b'"receipt of a"')
+        assert len(book) == 1
+        await assert_nothing_open(engine.store)
 
 
 async def until_state(engine: Process, name: str, *states: str) -> Story:

@@ -93,16 +93,19 @@ class Follows:
         self.expect(draft, live, step, resends, at)
         draft.tasks.append((task(live.run, step), live, at))
 
-    def expect(self, draft: Draft, live: LiveRun, step: OpenStep, resends: int, at: int) -> None:
-        """Note when to ask after an attempt."""
+    def expect(
+        self, draft: Draft, live: LiveRun, step: OpenStep, resends: int, at: int, due_at: int | None = None
+    ) -> None:
+        """Note when to ask after an attempt: at `due_at`, or when its answer is long overdue."""
         run, scheduled = live.run, step.scheduled
         run_id, incarnation, step_id = run.run_id, run.incarnation, scheduled.step_id
         sent_to = self._process if self._serves(scheduled.queue) else None
         wait = max(RESEND_AFTER, scheduled.timeout, scheduled.heartbeat or 0)
         if resends:
             wait *= 2 ** min(resends, 8)
+        resend_at = due_at or at + int(wait * MICROS)
         draft.attempts[run_id, incarnation, step_id] = AttemptRow(
-            run_id, incarnation, step_id, step.attempt, live.shard, sent_to, at + int(wait * MICROS), resends
+            run_id, incarnation, step_id, step.attempt, live.shard, sent_to, resend_at, resends
         )
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from holdfast.app import effect_requests
 from holdfast.app.drafts import AskAgain, Draft, Input, Redirect, Resend, TakeInbox
-from holdfast.app.follows import Follows, close
+from holdfast.app.follows import Follows, close, retry_timer
 from holdfast.app.known import Known, NotLoaded, Stuck
 from holdfast.app.live import LiveRun, LiveRuns, NewProgram, reprogram
 from holdfast.app.records import Wire, rfc3339
@@ -261,7 +261,11 @@ class Turns:
             close(draft, run, step_id, before)
         for step_id, step in run.unsettled.items():
             effect_requests.ask(draft, live, step_id, Cancel(who=self._process))
-            if step_id not in before.open_steps:
+            if step.due_at is not None:
+                # It waited for a further attempt. No timer of an ended run fires: the effect is asked after instead.
+                draft.timers[(*mine, retry_timer(step_id, step.attempt))] = None
+                self._follows.expect(draft, live, step, 0, at, step.due_at)
+            elif step_id not in before.open_steps:
                 self._follows.expect(draft, live, step, 0, at)
         for timer_id in before.timers:
             draft.timers[(*mine, timer_id)] = None
