@@ -5,6 +5,7 @@ import pytest
 
 from holdfast.core import events as e
 from holdfast.core.commands import (
+    AbandonStep,
     CompleteStep,
     FailStep,
     HearLedger,
@@ -156,3 +157,20 @@ def test_terminating_a_run_that_stands_parked_by_an_effect_ends_it() -> None:
     run = given(started(), charged(), parked()).when(TerminateRun(reason="x")).then(e.RunTerminated(reason="x"))
     assert run.stands is None
     assert run.status != PARKED
+
+
+def test_a_persons_retry_counts_even_if_the_run_has_not_heard_yet_that_the_effect_was_parked() -> None:
+    run = (
+        given(started(), charged(), asked_to("retry"))
+        .when(word("PLANNED"))
+        .then(e.StepAttempted(step_id=CHARGE, attempt=2))
+    )
+    assert not run.open_steps[CHARGE].resolving
+    given(started(), charged(), asked_to("retry"), e.StepAttempted(step_id=CHARGE, attempt=2)).when(
+        word("PARKED", attempt=1)
+    ).then_nothing()
+
+
+def test_a_step_that_was_an_effect_when_it_was_scheduled_is_never_just_abandoned() -> None:
+    given(started(), charged()).when(AbandonStep(step_id=CHARGE)).then(withdrawn())
+    given(started(), charged(), withdrawn()).when(AbandonStep(step_id=CHARGE)).then_nothing()

@@ -64,13 +64,13 @@ def ask(draft: Draft, live: LiveRun, step_id: str, question: Ask) -> None:
 
 
 def ask_again(draft: Draft, live: LiveRun, step_id: str, process: str) -> None:
-    """Ask for the verdict of an effect that nobody wants, or has attempts left for, or that is parked."""
+    """Ask for the verdict of an effect that nobody wants, or has attempts left for, or that a person decides on."""
     step = live.run.open_steps.get(step_id)
     if step is None or step.withdrawn:
         ask(draft, live, step_id, Cancel(who=process))
     elif step.exhausted is not None:
         ask(draft, live, step_id, Close(who=process, reason=step.exhausted.message))
-    elif step.parked is not None:
+    elif step.parked is not None or step.resolving:
         ask(draft, live, step_id, Expire(who=process))  # nobody holds it: the answer says how it stands
 
 

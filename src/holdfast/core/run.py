@@ -42,7 +42,7 @@ from holdfast.core.commands import (
 )
 from holdfast.core.payload import NOTHING, Payload, same
 from holdfast.core.retry import MICROS
-from holdfast.core.settling import OpenStep, after_failure, after_verdict, resolution
+from holdfast.core.settling import OpenStep, abandoned, after_failure, after_verdict, resolution
 
 Value = TypeVar("Value")
 
@@ -155,7 +155,7 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
         case CancelTimer(timer_id=timer_id):
             return (e.TimerCancelled(timer_id=timer_id),) if timer_id in run.timers else ()
         case AbandonStep(step_id=step_id):
-            return (e.StepAbandoned(step_id=step_id),) if step_id in run.open_steps else ()
+            return abandoned(run.open_steps.get(step_id), step_id)
         case SignalRun():
             return signalled(run, command)
         case CancelRun(reason=reason):
@@ -287,9 +287,9 @@ def evolve(run: Run, event: e.Event) -> Run:
             parked = run.parked_steps and run.parked_steps - {step_id}
             return replace(run, seq=seq, open_steps=without(run.open_steps, step_id), parked_steps=parked)
         case e.StepRetried(step_id=step_id, attempt=attempt, due_at=due_at):
-            return changed(run, step_id, attempt=attempt, due_at=due_at)
+            return changed(run, step_id, attempt=attempt, due_at=due_at, resolving=False)
         case e.StepAttempted(step_id=step_id, attempt=attempt):
-            return changed(run, step_id, attempt=attempt, due_at=None, exhausted=None, parked=None)
+            return changed(run, step_id, attempt=attempt, due_at=None, exhausted=None, parked=None, resolving=False)
         case e.StepWithdrawn(step_id=step_id):
             return changed(run, step_id, withdrawn=True)
         case e.StepExhausted(step_id=step_id, error=error):
@@ -300,8 +300,10 @@ def evolve(run: Run, event: e.Event) -> Run:
             return replace(run, seq=seq, timers={**run.timers, timer_id: due_at})
         case e.TimerFired(timer_id=timer_id) | e.TimerCancelled(timer_id=timer_id):
             return replace(run, seq=seq, timers=without(run.timers, timer_id))
-        case e.SignalReceived() | e.ResolutionRequested():
+        case e.SignalReceived():
             return replace(run, seq=seq)
+        case e.ResolutionRequested(step_id=step_id):
+            return changed(run, step_id, resolving=True)
         case e.CancelRequested():
             return replace(run, seq=seq, cancelling=True)
         case e.RunParked():

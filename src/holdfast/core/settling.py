@@ -20,7 +20,8 @@ UNEXPLAINED = Failure("Failed", "the effect failed, and nobody said why")
 class OpenStep(msgspec.Struct, frozen=True):
     """A step that is not settled: its request, its current attempt, and when that is due if it waits.
 
-    Of an effect also: whether the code still wants it, whether attempts have run out, why it is parked.
+    Of an effect also: whether the code still wants it, whether attempts have run out, why it is parked, and whether a
+    person's verdict is with the ledger.
     """
 
     scheduled: e.StepScheduled
@@ -29,6 +30,7 @@ class OpenStep(msgspec.Struct, frozen=True):
     withdrawn: bool = False
     exhausted: Failure | None = None
     parked: str | None = None
+    resolving: bool = False
 
     @property
     def is_effect(self) -> bool:
@@ -76,10 +78,18 @@ def after_verdict(step: OpenStep, command: HearLedger) -> tuple[e.Event, ...]:
             return (e.StepCancelled(step_id=step_id),)
         case ledger.PARKED if step.parked is None and command.attempt in {None, step.attempt}:
             return (e.StepParked(step_id=step_id, reason=command.reason),)
-        case ledger.PLANNED if step.parked is not None:  # a person said: again
+        case ledger.PLANNED if step.due_at is None and (step.parked is not None or step.resolving):
+            # A person said: again. It may be known here before the word that the effect is parked.
             return (e.StepAttempted(step_id=step_id, attempt=step.attempt + 1),)
         case _:
             return ()  # it is on its way to a verdict
+
+
+def abandoned(step: OpenStep | None, step_id: str) -> tuple[e.Event, ...]:
+    """Let go of a step; what was an effect when it was scheduled goes on to its verdict, whatever the code says now."""
+    if step is None or step.withdrawn:
+        return ()
+    return (e.StepWithdrawn(step_id=step_id),) if step.is_effect else (e.StepAbandoned(step_id=step_id),)
 
 
 def resolution(command: ResolveEffect) -> e.Event:
