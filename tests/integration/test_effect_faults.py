@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import sqlite3
+import threading
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +28,7 @@ QUICK = Retry(attempts=4, initial=0.01, backoff=1.0)
 
 sent: Counter[str] = Counter()
 raises: dict[str, list[BaseException]] = {}
+released: dict[str, threading.Event] = {}
 
 
 @pytest.fixture(autouse=True)
@@ -216,3 +218,26 @@ async def test_an_effect_that_was_never_sent_goes_by_the_guard_that_its_code_has
         assert await engine.result("a") == "receipt of a"
     with closing(sqlite3.connect(path)) as written:
         assert written.execute("SELECT count(*) FROM entries").fetchone() == (1,)
+
+
+# -------------------------------------------------------------------------------------- threads that outlive their time
+
+
+@effect(guard="at_most_once", retry=QUICK, timeout=0.2)
+def fault_thread(name: str) -> str:
+    released[name].wait(20)
+    return happen(name)
+
+
+@workflow
+async def fault_threaded(name: str) -> str:
+    return await fault_thread(name)
+
+
+async def test_the_proof_of_a_thread_that_outlived_its_time_reaches_the_run(file: Path) -> None:
+    released["a"] = threading.Event()
+    async with process(file) as engine:
+        await engine.start("fault_threaded", "a", "a")
+        await engine.until_status("a", PARKED)
+        released["a"].set()
+        assert (await engine.result("a"), sent["a"]) == ("receipt of a", 1)

@@ -6,6 +6,7 @@ Laws of this file:
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,17 +24,26 @@ from holdfast.sdk.program import fit
 from holdfast.sdk.providers import Profile
 from holdfast.sdk.verdicts import NotSent, Unclear, Verdict
 
+Tell = Callable[[StepResult], None]
+"""Tell the run what became of an attempt after it had come to an end for its worker."""
+
 
 class Call:
     """One attempt: its task, the author's function with its arguments, and what went wrong, if anything did."""
 
     def __init__(
-        self, task: ExecuteStep, definition: Definition[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        task: ExecuteStep,
+        definition: Definition[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        late: Tell,
     ) -> None:
         self.task = task
         self.definition = definition
         self.args = args
         self.kwargs = kwargs
+        self.late = late
         self.error: Exception | None = None
         self.not_before: int | None = None
 

@@ -13,7 +13,7 @@ import logging
 from typing import Any
 from weakref import WeakValueDictionary
 
-from holdfast.app.attempts import Attempt, Call, deadline, describe, told, unsettled
+from holdfast.app.attempts import Attempt, Call, Tell, deadline, describe, told, unsettled
 from holdfast.app.desk import LEASE, Desk
 from holdfast.app.evidence import Evidence
 from holdfast.app.functions import Functions
@@ -75,9 +75,12 @@ class EffectExecution:
         """Tell whether no function is left running of an attempt that has timed out."""
         return self._functions.idle
 
-    async def run(self, task: ExecuteStep, definition: Definition[..., Any]) -> StepResult | None:
-        """Bring an effect as far as one attempt can; None: another process has it, and will tell."""
-        call = await self._functions.call(task, definition)
+    async def run(self, task: ExecuteStep, definition: Definition[..., Any], late: Tell) -> StepResult | None:
+        """Bring an effect as far as one attempt can; None: another process has it, and will tell.
+
+        `late` hears of a proof that a thread brings after its time.
+        """
+        call = await self._functions.call(task, definition, late)
         if isinstance(call, StepResult):
             return call
         # One attempt of an effect at a time in this process: what one begins the other must not take back.
@@ -143,7 +146,10 @@ class EffectExecution:
     # -- somebody else has it
 
     async def _wait(self, call: Call, answer: Answer, effect: Effect) -> Answer | None:
-        """Wait for a holder's end; None if it lives on, or is this very process."""
+        """Wait for a holder's end; None if it lives on, or is this very process, and will tell the run.
+
+        The run listens to its latest attempt: what an earlier one comes to has to be told in its place.
+        """
         if self._desk.holds(effect.effect_id):
             return None
         gone = await self._evidence.of(effect.owner)
@@ -153,7 +159,8 @@ class EffectExecution:
         later = await self._desk.look(call.effect_id)
         held = later.effect
         lives = held is not None and held.fence == effect.fence and held.lease_until > later.now
-        return None if lives and held is not None and held.state in ledger.HELD else later
+        tells = held is not None and held.state in ledger.HELD and held.attempt >= call.task.attempt
+        return None if lives and tells else later
 
     # -- sending
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from holdfast.app.attempts import Call, unsettled
+from holdfast.app.attempts import Call, Tell, told, unsettled
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.desk import Desk
 from holdfast.app.patience import tries
@@ -37,9 +37,9 @@ class Functions:
         self._store = store
         self._blobs = BlobShelf(store)
         self._desk = desk
-        self._threads: dict[str, asyncio.Task[None]] = {}
+        self._threads: dict[str, set[asyncio.Task[None]]] = {}
 
-    async def call(self, task: ExecuteStep, definition: Definition[..., Any]) -> Call | StepResult:
+    async def call(self, task: ExecuteStep, definition: Definition[..., Any], late: Tell) -> Call | StepResult:
         """Decode the arguments; a task whose arguments do not fit fails before anything is sent."""
         if task.input.blob is not None:
             await self._fetch(task)
@@ -49,7 +49,7 @@ class Functions:
             return unsettled(task, failure_of(error, task.step_id, retryable=False), PLANNED)
         if "key" in definition.shape.given:
             kwargs["key"] = task.key
-        return Call(task, definition, args, kwargs)
+        return Call(task, definition, args, kwargs, late)
 
     def runs(self, effect_id: str) -> bool:
         """Tell whether a function of the effect is still running in a thread of this process."""
@@ -78,7 +78,8 @@ class Functions:
         if done:
             return await self._encoded(call, running.result())
         late = asyncio.get_running_loop().create_task(self._late(call, running))
-        self._threads[call.effect_id] = late
+        self._threads.setdefault(call.effect_id, set()).add(late)
+        late.add_done_callback(lambda ended: self._ended(call.effect_id, ended))
         raise TimeoutError(
             f"attempt {call.task.attempt} took longer than {call.task.timeout:g} s, and its thread goes on"
         )
@@ -89,11 +90,16 @@ class Functions:
         except Exception as error:  # noqa: BLE001 - it came too late to matter
             log.info("a late attempt of %s ended with %r", call.task.step_id, error)
         else:
-            await self._desk.insist(
-                call.effect_id, Prove(who=self._desk.process, result=result, evidence="returned after its timeout")
-            )
-        finally:
-            self._threads.pop(call.effect_id, None)
+            proof = Prove(who=self._desk.process, result=result, evidence="returned after its timeout")
+            answer = await self._desk.insist(call.effect_id, proof)
+            if answer.effect is not None and answer.effect.settled:
+                call.late(told(call.task, answer.effect))
+
+    def _ended(self, effect_id: str, late: asyncio.Task[None]) -> None:
+        threads = self._threads[effect_id]
+        threads.discard(late)
+        if not threads:
+            del self._threads[effect_id]
 
     async def find(self, call: Call) -> Payload | None:
         """Ask the provider whether the effect happened; gives its result, or None if the provider knows of nothing."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.app.attempts import Tell
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.effects import EffectExecution
 from holdfast.app.oversize import put_aside
@@ -54,10 +55,11 @@ class Execution:
         self._blobs = BlobShelf(store)
         self._effects = effects
 
-    async def run(self, task: ExecuteStep, waits: Callable[[], None] = lambda: None) -> StepResult | None:
+    async def run(self, task: ExecuteStep, late: Tell, waits: Callable[[], None] = lambda: None) -> StepResult | None:
         """Run the author's function and tell what came of it; never raises for the author's errors.
 
-        `waits` is called when the function waits for the first time, if it ever does.
+        `waits` is called when the function waits for the first time, if it ever does. `late` hears of an effect's proof
+        that comes after its time.
         None: an effect that somebody else has, who will tell.
         """
         definition = steps.get(task.name)
@@ -67,7 +69,7 @@ class Execution:
             return failed(task, Failure("UnknownStep", text))
         if isinstance(definition, Effect):
             waits()
-            return await self._effects.run(task, definition)
+            return await self._effects.run(task, definition, late)
         try:
             if task.input.blob is not None:
                 waits()
@@ -199,7 +201,7 @@ class LocalWorker:
 
     async def _execute(self, task: ExecuteStep, waits: Callable[[], None]) -> None:
         try:
-            result = await self._execution.run(task, waits)
+            result = await self._execution.run(task, self._sink, waits)
             if result is not None:
                 self._sink(result)
         finally:
@@ -356,10 +358,17 @@ class Worker:
         key = key_of(task)
         self._claims.add(key)
         try:
-            result = await self._execution.run(task)
+            result = await self._execution.run(task, self._tell_late)
         finally:
             self._claims.discard(key)
         self._say(record, result, key)
+
+    def _tell_late(self, result: StepResult) -> None:
+        """Publish what an effect came to after its task was done."""
+        record = self._wire.result(result, self._clock.now())
+        telling = asyncio.get_running_loop().create_task(self._publish_all([record]))
+        self._running.add(telling)
+        telling.add_done_callback(self._done)
 
     async def _keep_claims(self) -> None:
         """Claim again what runs here: claims of a process that died expire within `CLAIM`, whatever the timeouts."""
