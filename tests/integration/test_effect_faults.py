@@ -14,15 +14,16 @@ import pytest
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.core import effects as ledger
 from holdfast.core import events as e
-from holdfast.core.asks import SUCCEED
+from holdfast.core.asks import SUCCEED, Begin, Doubt, Prove
 from holdfast.core.commands import ResolveEffect
+from holdfast.core.effects import Effect
 from holdfast.core.payload import Payload, claim_check
 from holdfast.core.run import FAILED, PARKED
 from holdfast.ports.ledger import Story
 from holdfast.sdk.definitions import Retry, seconds, workflow
 from holdfast.sdk.effects import effect
 from holdfast.sdk.values import GIVEN
-from tests.integration.running import Process, events_of, process
+from tests.integration.running import NAMESPACE, SHARDS, Process, events_of, process
 
 QUICK = Retry(attempts=4, initial=0.01, backoff=1.0)
 
@@ -241,3 +242,83 @@ async def test_the_proof_of_a_thread_that_outlived_its_time_reaches_the_run(file
         await engine.until_status("a", PARKED)
         released["a"].set()
         assert (await engine.result("a"), sent["a"]) == ("receipt of a", 1)
+
+
+# ------------------------------------------------------------- what the ledger knows, and nobody is left to tell of it
+
+
+far_charge = fault_charge.options(queue="elsewhere", timeout=600)
+
+
+@workflow
+async def fault_far(name: str) -> str:
+    """Its worker is elsewhere: the test itself."""
+    return await far_charge(name)
+
+
+async def sent_by(engine: Process, run_id: str) -> Effect:
+    """Be a worker that commits the intent."""
+    await engine.until_recorded(run_id, "StepScheduled")
+    planned = (await story(engine, run_id)).effect
+    begin = Begin(who="elsewhere", terms=fault_charge.terms, attempt=1, lease=15.0)
+    (answer,) = await engine.ledger.ask([(planned.effect_id, begin)])
+    assert answer.effect is not None
+    return answer.effect
+
+
+async def proved_by(engine: Process, effect_: Effect) -> None:
+    proof = Prove(who="elsewhere", result=Payload(data=b'"receipt from elsewhere"'))
+    await engine.ledger.ask([(effect_.effect_id, proof)])
+
+
+async def test_a_new_owner_hears_what_the_ledger_knows_of_attempts_that_went_by_the_log(file: Path) -> None:
+    async with process(file, "first") as engine:
+        for run_id in ("proved", "doubted"):
+            await engine.start("fault_far", run_id, run_id)
+        await proved_by(engine, await sent_by(engine, "proved"))
+        doubted = await sent_by(engine, "doubted")
+        doubt = Doubt(who="elsewhere", fence=doubted.fence, reason="no answer")
+        await engine.ledger.ask([(doubted.effect_id, doubt)])
+    async with process(file, "second") as engine:
+        assert await engine.result("proved") == "receipt from elsewhere"
+        await engine.until_recorded("doubted", "StepRetried")
+
+
+async def test_an_attempt_of_an_effect_is_asked_after_in_the_ledger_long_before_it_is_sent_again(file: Path) -> None:
+    async with process(file) as engine:
+        await engine.start("fault_far", "a", "a")
+        effect_ = await sent_by(engine, "a")
+        (row,) = await engine.store.open_attempts(list(range(SHARDS)), 2**62, 10)
+        stored = await engine.until_recorded("a", "StepScheduled")
+        assert row.resend_at - stored.history[-1].at == 60_000_000
+        await be_due(file)
+        await until_asked_after(engine)
+        assert await tasks_elsewhere(engine) == 1
+        await proved_by(engine, effect_)
+        await be_due(file)
+        assert await engine.result("a") == "receipt from elsewhere"
+
+
+async def be_due(file: Path) -> None:
+    """Let the time come at which all attempts are asked after."""
+    with closing(sqlite3.connect(file, timeout=10)) as other:
+        other.execute("UPDATE attempts SET resend_at = 0")
+        other.commit()
+
+
+async def until_asked_after(engine: Process) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            (row,) = await engine.store.open_attempts(list(range(SHARDS)), 2**62, 10)
+            if row.resends == 1:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def tasks_elsewhere(engine: Process) -> int:
+    tail = await engine.log.tail(f"{NAMESPACE}.tasks.elsewhere.v1", earliest=True)
+    try:
+        await tail.watch(range(SHARDS))
+        return len(await tail.poll(0.2, 100))
+    finally:
+        await tail.close()

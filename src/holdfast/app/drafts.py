@@ -22,9 +22,10 @@ RETRY = "retry:"
 
 
 class Resend(msgspec.Struct, frozen=True):
-    """The sweeper's question: is this attempt still open? Then send it again."""
+    """The sweeper's question: is this attempt still open? Then send it again; if it is `due`, when its time is over."""
 
     row: AttemptRow
+    due: bool = False
 
 
 class AskAgain(msgspec.Struct, frozen=True):

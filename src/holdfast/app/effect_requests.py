@@ -70,7 +70,7 @@ def ask_again(draft: Draft, live: LiveRun, step_id: str, process: str) -> None:
         ask(draft, live, step_id, Cancel(who=process))
     elif step.exhausted is not None:
         ask(draft, live, step_id, Close(who=process, reason=step.exhausted.message))
-    elif step.parked is not None or step.resolving:
+    elif step.awaits_a_person:
         ask(draft, live, step_id, Expire(who=process))  # nobody holds it: the answer says how it stands
 
 

@@ -22,6 +22,7 @@ Follow = Callable[[Draft, LiveRun, Run, Any, int], None]
 """Note what follows from an event of a run: the draft, the run, its state before, the event, its time."""
 
 RESEND_AFTER = 60.0
+DOUBLED = 8
 
 
 class Follows:
@@ -96,17 +97,27 @@ class Follows:
     def expect(
         self, draft: Draft, live: LiveRun, step: OpenStep, resends: int, at: int, due_at: int | None = None
     ) -> None:
-        """Note when to ask after an attempt: at `due_at`, or when its answer is long overdue."""
+        """Note when to ask after an attempt: at `due_at`, or when its answer is overdue.
+
+        Of an effect the ledger can be asked long before its time is over.
+        """
         run, scheduled = live.run, step.scheduled
         run_id, incarnation, step_id = run.run_id, run.incarnation, scheduled.step_id
         sent_to = self._process if self._serves(scheduled.queue) else None
-        wait = max(RESEND_AFTER, scheduled.timeout, scheduled.heartbeat or 0)
+        wait = RESEND_AFTER
+        if not step.is_effect:
+            wait = max(wait, scheduled.timeout, scheduled.heartbeat or 0)
         if resends:
-            wait *= 2 ** min(resends, 8)
+            wait *= 2 ** min(resends, DOUBLED)
         resend_at = due_at or at + int(wait * MICROS)
         draft.attempts[run_id, incarnation, step_id] = AttemptRow(
             run_id, incarnation, step_id, step.attempt, live.shard, sent_to, resend_at, resends
         )
+
+
+def is_over(step: OpenStep, resends: int) -> bool:
+    """Tell whether an attempt that was asked after so often has had its time, so that it may be sent again."""
+    return not step.is_effect or RESEND_AFTER * (2 ** (min(resends, DOUBLED) + 1) - 1) >= step.scheduled.timeout
 
 
 def close(draft: Draft, run: Run, step_id: str, before: Run) -> None:

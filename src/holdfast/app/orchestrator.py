@@ -25,6 +25,7 @@ from holdfast.app.recovery import Recovery
 from holdfast.app.sweeper import Sweeper
 from holdfast.app.timers import DueTimers
 from holdfast.app.turns import Turns
+from holdfast.app.unheard import Unheard
 from holdfast.core.commands import Addressed, ExecuteStep, ParkRun, ResumeRun, RunOutcome, StartRun, StepResult
 from holdfast.core.identity import shard_of
 from holdfast.core.run import DeadLetter
@@ -100,15 +101,16 @@ class Orchestrator:
         self._publisher = Publisher(log_, self._ownership, self._acknowledge, self._too_large)
         self._recovery = Recovery(store, codec, self._wire)
         self._sweeper = Sweeper(
-            store,
-            log_,
-            clock,
-            self._ownership,
-            self._timers,
-            self._lookup,
-            self._recovery,
-            self._intake.put,
-            Lapses(ledger, process),
+            store=store,
+            log_=log_,
+            clock=clock,
+            ownership=self._ownership,
+            timers=self._timers,
+            lookup=self._lookup,
+            recovery=self._recovery,
+            put=self._intake.put,
+            lapses=Lapses(ledger, process),
+            unheard=Unheard(ledger, namespace),
         )
         self._membership: Membership | None = None
         self._generation = 0

@@ -7,7 +7,7 @@ Laws of this file:
 - A task is published again only while its attempt is open and went by the log.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from holdfast.app.drafts import Input, Resend
 from holdfast.app.live import recorded
@@ -17,7 +17,7 @@ from holdfast.core.identity import event_id
 from holdfast.core.run import Run, evolve, outcome, react
 from holdfast.ports.codec import Codec
 from holdfast.ports.log import Outgoing
-from holdfast.ports.store import Span, Store, StoredRun
+from holdfast.ports.store import AttemptRow, Span, Store, StoredRun
 
 LIMIT = 10_000
 EVERYTHING = 10_000_000
@@ -80,7 +80,15 @@ class Recovery:
         rows = await self._store.open_attempts(shards, now, EVERYTHING, not_sent_to=NOBODY)
         return [Input(row.shard, row.run_id, Resend(row), row.incarnation) for row in rows]
 
-    async def overdue(self, shards: Collection[int], now: int) -> list[Input]:
+    async def by_log(self, shards: Collection[int]) -> Sequence[AttemptRow]:
+        """Find the attempts that went by the log, whenever they are due."""
+        return [row for row in await self._store.open_attempts(shards, FOR_EVER, EVERYTHING) if row.sent_to is None]
+
+    async def overdue(self, shards: Collection[int], now: int) -> Sequence[AttemptRow]:
         """Find the attempts that nobody has answered for too long."""
-        rows = await self._store.open_attempts(shards, now, LIMIT)
+        return await self._store.open_attempts(shards, now, LIMIT)
+
+    async def everything(self, shards: Collection[int]) -> list[Input]:
+        """Find all attempts: what was sent to a log that is no more has to be sent again."""
+        rows = await self._store.open_attempts(shards, FOR_EVER, LIMIT)
         return [Input(row.shard, row.run_id, Resend(row), row.incarnation) for row in rows]

@@ -9,13 +9,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
-from holdfast.app.drafts import Input, TakeInbox
+from holdfast.app.drafts import Input, Resend, TakeInbox
 from holdfast.app.known_log import changed_at, identity_of
 from holdfast.app.lapses import Lapses
 from holdfast.app.lookup import Lookup
 from holdfast.app.ownership import Ownership
 from holdfast.app.recovery import Recovery
 from holdfast.app.timers import HORIZON, DueTimers
+from holdfast.app.unheard import Unheard
 from holdfast.ports.clock import Clock
 from holdfast.ports.log import Log, Outgoing, TopicMissing, Unreachable
 from holdfast.ports.store import Store, Unavailable
@@ -27,7 +28,6 @@ TIMERS_EVERY = 20.0
 IDENTITY_EVERY = 10.0
 INBOX_KEPT = 24 * 3600 * 1_000_000
 TIMER_LIMIT = 50_000
-FAR = 2**62
 RECENT = 3600 * 1_000_000
 
 Rewind = Callable[[Collection[int]], Awaitable[None]]
@@ -36,8 +36,9 @@ Rewind = Callable[[Collection[int]], Awaitable[None]]
 class Sweeper:
     """The clockwork beside the pipeline."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it looks after everything
         self,
+        *,
         store: Store,
         log_: Log,
         clock: Clock,
@@ -47,6 +48,7 @@ class Sweeper:
         recovery: Recovery,
         put: Callable[[list[Input]], None],
         lapses: Lapses,
+        unheard: Unheard,
     ) -> None:
         self._store = store
         self._log = log_
@@ -57,16 +59,19 @@ class Sweeper:
         self._recovery = recovery
         self._put = put
         self._lapses = lapses
+        self._unheard = unheard
         self._topics = recovery.topics
         self._identity = ""
         self._changed_at = 0
         self._assignments = 0
+        self._fresh: frozenset[int] = frozenset()  # taken over, and the ledger not asked yet what their runs missed
         self._rewound: frozenset[int] = frozenset()  # since the last assignment: shards read from the beginning
 
     async def take_over(self, fresh: Collection[int], publish: Callable[[list[Outgoing]], Awaitable[None]]) -> None:
         """Do for shards that are new to this process what their last owner could not finish."""
         self._assignments += 1
         self._rewound = frozenset()
+        self._fresh |= frozenset(fresh)
         await self._lookup.learn_inbox(self._ownership.shards)
         if not fresh:
             return
@@ -99,12 +104,21 @@ class Sweeper:
         if not shards:
             return
         now = self._clock.now()
-        self._put(await self._recovery.overdue(shards, now))
+        await self._ask_after_attempts(shards, now)
         self._put(await self._lapses.of(shards, now))
         late = self._lookup.waiting_since(now - INBOX_KEPT)
         self._put([Input(row.shard, row.run_id, TakeInbox(row)) for row in late])
         for row in late:
             self._lookup.forget(row)
+
+    async def _ask_after_attempts(self, shards: frozenset[int], now: int) -> None:
+        """Tell what the ledger knows of attempts that are overdue, or were another owner's; ask after the overdue."""
+        if self._fresh:
+            self._put(await self._unheard.of(await self._recovery.by_log(self._fresh & shards), now))
+            self._fresh = frozenset()
+        rows = await self._recovery.overdue(shards, now)
+        self._put(await self._unheard.of(rows, now))
+        self._put([Input(row.shard, row.run_id, Resend(row, due=True), row.incarnation) for row in rows])
 
     async def _scan_timers(self, shards: Collection[int]) -> None:
         if shards:
@@ -133,6 +147,6 @@ class Sweeper:
             log.warning("the log is not the one we knew: reading from its beginning, sending what is open again")
             assignments = self._assignments
             await rewind(shards)
-            self._put(await self._recovery.overdue(shards, FAR))
+            self._put(await self._recovery.everything(shards))
             if assignments == self._assignments:
                 self._rewound |= shards

@@ -12,7 +12,7 @@ import msgspec
 
 from holdfast.app import effect_requests
 from holdfast.app.drafts import AskAgain, Draft, Input, Redirect, Resend, TakeInbox
-from holdfast.app.follows import Follows, close, retry_timer
+from holdfast.app.follows import Follows, close, is_over, retry_timer
 from holdfast.app.known import Known, NotLoaded, Stuck
 from holdfast.app.live import LiveRun, LiveRuns, NewProgram, reprogram
 from holdfast.app.records import Wire, rfc3339
@@ -34,7 +34,7 @@ from holdfast.core.identity import event_id
 from holdfast.core.replay import ProgramStuck, advance, resume
 from holdfast.core.run import RUNNING, DeadLetter, Run, evolve, outcome
 from holdfast.ports.codec import Codec
-from holdfast.ports.store import AttemptRow, InboxRow, StoredEvent
+from holdfast.ports.store import InboxRow, StoredEvent
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Turns:
 
     def _look_after(self, draft: Draft, live: LiveRun, command: Resend | AskAgain, at: int) -> None:
         if isinstance(command, Resend):
-            self._resend(draft, live, command.row, at)
+            self._resend(draft, live, command, at)
         else:
             effect_requests.ask_again(draft, live, command.step_id, self._process)
 
@@ -278,7 +278,8 @@ class Turns:
             if self._publishes:
                 draft.outcomes.append(self._wire.outcome(told, run.incarnation, run.seq, live.trace))
 
-    def _resend(self, draft: Draft, live: LiveRun, row: AttemptRow, at: int) -> None:
+    def _resend(self, draft: Draft, live: LiveRun, asked: Resend, at: int) -> None:
+        row = asked.row
         step = live.run.open_steps.get(row.step_id)
         ended = live.run.unsettled.get(row.step_id)
         if step is None and ended is None:
@@ -289,7 +290,9 @@ class Turns:
         elif step is not None and step.attempt == row.attempt and step.due_at is None:
             # Else another attempt has taken the row's place, since the sweeper looked.
             effect_requests.ask_again(draft, live, row.step_id, self._process)
-            again = self._follows.expect if step.exhausted is not None else self._follows.send
+            waits = step.exhausted is not None or step.parked is not None
+            early = asked.due and not is_over(step, row.resends)
+            again = self._follows.expect if waits or early else self._follows.send
             again(draft, live, step, row.resends + 1, at)
 
     def _once(self, draft: Draft, one: Input, command: SignalRun, known: Known) -> SignalRun:

@@ -36,6 +36,11 @@ class OpenStep(msgspec.Struct, frozen=True):
     def is_effect(self) -> bool:
         return self.scheduled.guard is not None
 
+    @property
+    def awaits_a_person(self) -> bool:
+        """Tell whether no further attempt comes by itself, for a person decides, or has decided."""
+        return self.due_at is None and (self.parked is not None or self.resolving)
+
 
 def after_failure(step: OpenStep, command: FailStep, identity: str) -> tuple[e.Event, ...]:
     """Retry by the recorded schedule, or settle the step as failed; an effect fails by the ledger's word alone."""
@@ -78,7 +83,7 @@ def after_verdict(step: OpenStep, command: HearLedger) -> tuple[e.Event, ...]:
             return (e.StepCancelled(step_id=step_id),)
         case ledger.PARKED if step.parked is None and command.attempt in {None, step.attempt}:
             return (e.StepParked(step_id=step_id, reason=command.reason),)
-        case ledger.PLANNED if step.due_at is None and (step.parked is not None or step.resolving):
+        case ledger.PLANNED if step.awaits_a_person and command.attempt in {None, step.attempt}:
             # A person said: again. It may be known here before the word that the effect is parked.
             return (e.StepAttempted(step_id=step_id, attempt=step.attempt + 1),)
         case _:
