@@ -92,11 +92,11 @@ async def test_a_file_of_the_first_schema_gets_a_ledger_and_keeps_what_it_held(f
     await store.file.open()  # as the older version did, which knows of no further migration
     await (await owner(store)).start("r")
     await store.close()
-    with pytest.raises(NotInstalled, match="older schema, 0002_ledger is missing"):
+    with pytest.raises(NotInstalled, match="older schema, 0002_ledger"):
         await store.open()
-    assert await store.pending_migrations() == ["0002_ledger"]
+    assert await store.pending_migrations() == ["0002_ledger", "0003_conflicts"]
 
-    assert await store.install(SHARDS) == ["0002_ledger"]
+    assert await store.install(SHARDS) == ["0002_ledger", "0003_conflicts"]
 
     await store.open()
     assert [event.type for event in (await store.load(["r"]))["r"].history] == ["RunStarted"]

@@ -74,6 +74,9 @@ class Ledger(Protocol):
     ) -> Sequence[Effect]:
         """List effects by effect id, from `after` (exclusive) on; in any of `states`, or all."""
 
+    async def conflicts(self, *, limit: int = 100, after: str | None = None) -> Sequence[Effect]:
+        """List effects that were proved after they had been closed otherwise, by effect id, from `after` on."""
+
     async def lapsed(self, shards: Collection[int], limit: int) -> Sequence[Effect]:
         """Read effects of these shards that somebody holds (CLAIMED, INFLIGHT, RECONCILING), past their lease.
 

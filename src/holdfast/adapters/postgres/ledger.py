@@ -49,6 +49,9 @@ class PostgresLedger:
         rows = await self._ask(asked, states=texts(states), name=name, limit=limit, after=after or "")
         return [effect_of(row) for row in rows]
 
+    async def conflicts(self, *, limit: int = 100, after: str | None = None) -> Sequence[Effect]:
+        return [effect_of(row) for row in await self._ask("list_conflicts", limit=limit, after=after or "")]
+
     async def lapsed(self, shards: Collection[int], limit: int) -> Sequence[Effect]:
         rows = await self._ask("lapsed_effects", shards=numbers(shards), limit=limit)
         return [effect_of(row) for row in rows]

@@ -64,6 +64,10 @@ class SqliteLedger:
         }
         return [effect_of(row) for row in await self._file.read(lambda connection: asked.all(connection, wanted))]
 
+    async def conflicts(self, *, limit: int = 100, after: str | None = None) -> Sequence[Effect]:
+        asked, wanted = statement("list_conflicts"), {"limit": limit, "after": after or ""}
+        return [effect_of(row) for row in await self._file.read(lambda connection: asked.all(connection, wanted))]
+
     async def lapsed(self, shards: Collection[int], limit: int) -> Sequence[Effect]:
         wanted, asked = list(shards), statement("lapsed_effects")
         rows = await self._file.ask(lambda connection: asked.read(connection, wanted, (now(),), (limit,)))

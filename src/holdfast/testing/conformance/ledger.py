@@ -168,6 +168,17 @@ class AskLaws(LedgerFixtures):
         assert (proven.unmoved, told.effect.state, told.effect.result) == ("", CANCELLED, None)
         assert [(move.what, move.result, move.evidence) for move in told.moves[1:]] == [(CONFLICT, RECEIPT, "ch_1")]
 
+    async def test_conflicts_are_listed_by_id_in_pages(self, ledger: Ledger, writer: Writer) -> None:
+        await plan(writer, *(effect(name) for name in "cabd"))
+        for name in "cab":
+            await one(ledger, name, Cancel(who="owner"))
+        for name in "cad":  # d was not closed: its proof is its result
+            await one(ledger, name, Prove(who="worker", result=RECEIPT))
+        await one(ledger, "c", Prove(who="another", result=RECEIPT))
+        assert ids(await ledger.conflicts()) == ["a", "c"]
+        assert ids(await ledger.conflicts(limit=1)) == ["a"]
+        assert ids(await ledger.conflicts(limit=1, after="a")) == ["c"]
+
     async def test_of_two_that_ask_at_once_one_begins(
         self, ledger: Ledger, another_ledger: Ledger, writer: Writer
     ) -> None:

@@ -51,6 +51,11 @@ WHERE state IN ('IN_DOUBT', 'PARKED')
     AND effect_id > %(after)s AND (%(name)s::text IS NULL OR name = %(name)s::text) AND state = ANY (%(states)s)
 ORDER BY effect_id LIMIT %(limit)s;
 
+-- list_conflicts: those with a proof that came too late to be their state. Carried by effect_conflicts.
+SELECT {effect_columns} FROM effects
+WHERE effect_id IN (SELECT effect_id FROM effect_moves WHERE what = 'conflict') AND effect_id > %(after)s::text
+ORDER BY effect_id LIMIT %(limit)s;
+
 -- lapsed_effects: held ones whose lease is over. Carried by effects_held.
 SELECT {effect_columns} FROM effects
 WHERE state IN ('CLAIMED', 'INFLIGHT', 'RECONCILING') AND shard = ANY (%(shards)s)

@@ -54,6 +54,11 @@ WHERE state IN ('IN_DOUBT', 'PARKED')
     AND state IN (SELECT value FROM json_each(:states))
 ORDER BY effect_id LIMIT :limit;
 
+-- list_conflicts: those with a proof that came too late to be their state. Carried by effect_conflicts.
+SELECT {effect_columns} FROM effects
+WHERE place IN (SELECT effect FROM effect_moves WHERE what = 'conflict') AND effect_id > :after
+ORDER BY effect_id LIMIT :limit;
+
 -- lapsed_effects: held ones whose lease is over. Carried by effects_held.
 SELECT {effect_columns} FROM effects
 WHERE state IN ('CLAIMED', 'INFLIGHT', 'RECONCILING') AND lease_until <= ? AND shard IN (? /* more */)
