@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
 from holdfast.app.client import Door
 from holdfast.app.orchestrator import Lost, Orchestrator
+from holdfast.app.resolving import EffectUnknown, ResolutionRefused, Resolutions, Verdict
+from holdfast.core.asks import FAIL, RETRY, SUCCEED
 from holdfast.core.commands import (
     Addressed,
     CancelRun,
@@ -19,11 +21,13 @@ from holdfast.core.commands import (
     StartRun,
     TerminateRun,
 )
+from holdfast.core.effects import Effect
 from holdfast.core.events import RunStarted
 from holdfast.core.identity import run_id as checked
 from holdfast.core.payload import claim_check, same
 from holdfast.core.retry import Failure
 from holdfast.core.run import DeadLetter
+from holdfast.ports.ledger import Story
 from holdfast.ports.store import RunRow
 from holdfast.profiles import open_profile
 from holdfast.profiles.engine import Engine
@@ -33,6 +37,21 @@ from holdfast.sdk.values import encode
 from holdfast.settings import Settings, load
 
 R = TypeVar("R")
+
+UNSAID: Any = object()
+"""The default of an argument for which None is a value."""
+
+__all__ = [
+    "Client",
+    "EffectUnknown",
+    "ResolutionRefused",
+    "RunCancelled",
+    "RunEnded",
+    "RunExists",
+    "RunFailed",
+    "RunHandle",
+    "RunTerminated",
+]
 
 
 class RunEnded(Exception):
@@ -265,6 +284,46 @@ class Client:
     async def resume(self, run_id: str, by: str = "") -> None:
         """Let a parked run go on."""
         await self._send(run_id, ResumeRun(by=by))
+
+    async def effects(self, run_id: str) -> Sequence[Story]:
+        """Read the effects of a run, in the order they were planned, each with all its moves."""
+        return await self.profile.ledger.stories(checked(run_id))
+
+    async def resolve(
+        self,
+        effect: str | tuple[str, str],
+        *,
+        succeeded: Any = UNSAID,
+        failed: str | None = None,
+        retry: bool = False,
+        by: str,
+        reason: str,
+    ) -> Effect:
+        """Decide on a parked effect, named by its id or by run id and step id; waits until the ledger has the verdict.
+
+        One of: `succeeded=` with the result that the code is waiting for; `failed=` with what the code is to be told;
+        `retry=True`, which says that what was sent has not happened and cannot happen any more.
+
+        Raises:
+            EffectUnknown: there is no such effect.
+            ResolutionRefused: it is not parked, or a proof or somebody else came first: says what, and when.
+            UnfitValue: the result cannot be encoded, or does not fit the effect's annotation.
+        """
+        if (succeeded is not UNSAID) + (failed is not None) + retry != 1:
+            raise ValueError("resolve() needs one of succeeded=…, failed=…, retry=True")
+        if not by or not reason:
+            raise ValueError("resolve() needs by= and reason=: who decides, and why")
+        name = effect if isinstance(effect, str) else "/".join(effect)
+        seen = (await self.resolutions.find(name)).effect
+        if succeeded is not UNSAID:
+            data = encode(succeeded, f"the result of {seen.name}")
+            return await self.resolutions.resolve(seen, Verdict(word=SUCCEED, by=by, reason=reason, data=data))
+        word, error = (RETRY, "") if failed is None else (FAIL, failed)
+        return await self.resolutions.resolve(seen, Verdict(word=word, by=by, reason=reason, error=error))
+
+    @property
+    def resolutions(self) -> Resolutions:
+        return Resolutions(self.profile.ledger, self._send)
 
     async def _send(self, run_id: str, command: Command, blobs: Mapping[str, bytes] | None = None) -> bool:
         """Send a command; True when it was taken in memory and something followed from it."""

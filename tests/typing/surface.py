@@ -80,4 +80,6 @@ async def outside(client: Client) -> None:
     assert_type(await run.result(), Receipt)
     assert_type(await (await client.start(versioned, 5)).result(), str)
     assert_type(await flow(Order(1)), Receipt)
+    await client.resolve(("order-1", "charge#1"), succeeded=Receipt(1), by="ada", reason="seen")
+    await client.resolve("order-1/charge#1", retry=True)  # type: ignore[call-arg]  # the mistake to be noticed
     await flow("x")  # type: ignore[arg-type]  # the mistake to be noticed

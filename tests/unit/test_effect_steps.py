@@ -142,6 +142,11 @@ def test_a_resolution_of_a_run_that_nobody_started_is_a_dead_letter() -> None:
     )
 
 
+def test_a_verdict_that_is_none_of_the_three_is_a_dead_letter_and_never_a_retry() -> None:
+    command = ResolveEffect(step_id=CHARGE, version=4, verdict="perhaps", by="ada", reason="x")
+    given(started(), charged(), parked()).when(command).then_refused("verdict_unknown")
+
+
 def test_a_resolution_of_a_settled_effect_changes_nothing() -> None:
     command = ResolveEffect(step_id=CHARGE, version=4, verdict="retry", by="ada", reason="x")
     given(started(), charged(), completed(CHARGE)).when(command).then_nothing()

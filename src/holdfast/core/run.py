@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.core import events as e
+from holdfast.core.asks import VERDICTS
 from holdfast.core.commands import (
     AbandonStep,
     AttemptStep,
@@ -54,6 +55,8 @@ FAILED = "FAILED"
 CANCELLED = "CANCELLED"
 TERMINATED = "TERMINATED"
 ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TERMINATED})
+EFFECT_PARKED = "effect_parked"
+"""Why a run stands whose code waits for nothing but effects that a person has to decide on."""
 STATUSES = (RUNNING, SUSPENDED, PARKED, COMPLETED, FAILED, CANCELLED, TERMINATED)
 
 
@@ -92,7 +95,7 @@ class Run(msgspec.Struct, frozen=True):
         if self.parked is not None:
             return self.parked.reason
         if self.parked_steps and not self.timers and len(self.parked_steps) == len(self.open_steps):
-            return "effect_parked"
+            return EFFECT_PARKED
         return None
 
     @property
@@ -140,7 +143,9 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
         case WithdrawStep(step_id=step_id):
             wanted = step_id in run.open_steps and not run.open_steps[step_id].withdrawn
             return (e.StepWithdrawn(step_id=step_id),) if wanted else ()
-        case ResolveEffect(step_id=step_id):
+        case ResolveEffect(step_id=step_id, verdict=verdict):
+            if verdict not in VERDICTS:
+                raise DeadLetter("verdict_unknown", f"verdict is {verdict!r}, not one of {', '.join(VERDICTS)}")
             known = not missing(run) and step_id in run.open_steps
             return (resolution(command),) if known else late(run, step_id)
         case AttemptStep(step_id=step_id, attempt=attempt):

@@ -190,9 +190,10 @@ def _from_json(headers: Headers, value: bytes) -> Addressed:
     try:
         value.decode()
         written = json_commands.DECODERS[name].decode(value)
+        command = written.command()
     except Exception as stumbled:  # as in `_read`
         raise Unreadable("unreadable", f"no {name} in JSON: {stumbled}") from stumbled
-    return Addressed(_checked(written.run_id), written.command())
+    return Addressed(_checked(written.run_id), command)
 
 
 def _message_id(headers: Headers) -> str:

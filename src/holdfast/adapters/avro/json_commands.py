@@ -74,11 +74,12 @@ class _Resolve(msgspec.Struct):
     reason: str
     run_id: Any = None
     result: msgspec.Raw = msgspec.Raw()
+    error: str | None = None
 
     def command(self) -> c.ResolveEffect:
         if self.verdict not in VERDICTS:
             raise ValueError(f"verdict is {self.verdict!r}, not one of {', '.join(VERDICTS)}")
-        refused = Failure("Resolved", self.reason, step=self.step_id, retryable=False)
+        refused = Failure("Resolved", self.error or self.reason, step=self.step_id, retryable=False)
         return c.ResolveEffect(
             step_id=self.step_id,
             version=self.version,

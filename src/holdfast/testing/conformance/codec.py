@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from holdfast.core.commands import (
     Addressed,
     CancelRun,
+    Command,
     ExecuteStep,
+    ResolveEffect,
     ResumeRun,
     RunOutcome,
     SignalRun,
@@ -23,6 +25,7 @@ from holdfast.core.commands import (
 )
 from holdfast.core.events import TYPES, Event, RunCompleted, StepCompleted
 from holdfast.core.payload import NOTHING, Payload
+from holdfast.core.retry import Failure
 from holdfast.ports.codec import Codec, Unreadable
 from holdfast.ports.log import Headers
 
@@ -243,6 +246,23 @@ class CodecConformance:
         assert codec.decode_command(json_command("CancelRun"), value).command == CancelRun(reason="lost")
         assert codec.decode_command(json_command("TerminateRun"), value).command == TerminateRun(reason="lost")
         assert codec.decode_command(json_command("ResumeRun"), value).command == ResumeRun(by="ada")
+
+    def test_a_verdict_on_an_effect_in_json(self, codec: Codec) -> None:
+        said = '"run_id": "r", "step_id": "charge#1", "version": 3, "by": "ada", "reason": "seen"'
+        common: Any = {"step_id": "charge#1", "version": 3, "by": "ada", "reason": "seen"}
+
+        def read(more: str) -> Command:
+            return codec.decode_command(json_command("ResolveEffect"), f"{{{said}, {more}}}".encode()).command
+
+        assert read('"verdict": "succeeded", "result": {"id": 1.10}') == ResolveEffect(
+            verdict="succeeded", result=Payload(data=b'{"id": 1.10}'), **common
+        )
+        assert read('"verdict": "retry"') == ResolveEffect(verdict="retry", **common)
+        for written, message in (('"verdict": "failed", "error": "stolen"', "stolen"), ('"verdict": "failed"', "seen")):
+            failure = Failure("Resolved", message, step="charge#1", retryable=False)
+            assert read(written) == ResolveEffect(verdict="failed", error=failure, **common)
+        with pytest.raises(Unreadable, match="not one of succeeded, failed, retry"):
+            read('"verdict": "perhaps"')
 
     def test_json_without_a_type_is_not_guessed_at(self, codec: Codec) -> None:
         for named in (headers(content_type="application/json"), headers(ce_type="orders.Placed.v1"), ()):
