@@ -2,10 +2,11 @@
 
 Laws of this file:
 - Pure: the rows go in, plain values come out, ready for JSON. Times are ISO 8601, UTC.
-- A running run without an open attempt is SUSPENDED: it waits for a timer, a signal or a retry.
+- A running run without an open attempt is SUSPENDED: it waits for a timer, a signal or a retry. It is PARKED when only
+  a person can move it: the run itself is parked, or all that it waits for are parked effects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,7 +14,7 @@ from holdfast.app.records import rfc3339
 from holdfast.core import events as e
 from holdfast.core.payload import JSON, Payload
 from holdfast.core.retry import Failure
-from holdfast.core.run import RUNNING, SUSPENDED, Run, evolve
+from holdfast.core.run import PARKED, RUNNING, SUSPENDED, Run, evolve
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import RunRow, StoredEvent, StoredRun
 
@@ -21,6 +22,7 @@ SCHEDULED = "SCHEDULED"
 RETRYING = "RETRYING"
 COMPLETED = "COMPLETED"
 FAILED = "FAILED"
+CANCELLED = "CANCELLED"
 ABANDONED = "ABANDONED"
 
 _INSTANTS = frozenset({"due_at", "deadline"})
@@ -64,7 +66,7 @@ def describe(stored: StoredRun, codec: Codec, blobs: Mapping[str, bytes] | None 
         "ended_at": None if row.ended_at is None else rfc3339(row.ended_at),
         "shard": row.shard,
         "steps": [msgspec.to_builtins(step) for step in steps.values()],
-        "parked": None if run.parked is None else why_parked(run.parked),
+        "parked": why_it_stands(run),
     }
 
 
@@ -84,6 +86,12 @@ def _note(steps: dict[str, _StepView], event: e.Event) -> None:
         case e.StepFailed(step_id=step_id, error=error):
             step = steps[step_id]
             step.state, step.error = FAILED, failure(error)
+        case e.StepExhausted(step_id=step_id, error=error):
+            steps[step_id].error = failure(error)
+        case e.StepParked(step_id=step_id):
+            steps[step_id].state = PARKED
+        case e.StepCancelled(step_id=step_id):
+            steps[step_id].state = CANCELLED
         case e.StepAbandoned(step_id=step_id):
             steps[step_id].state = ABANDONED
         case _:
@@ -92,8 +100,12 @@ def _note(steps: dict[str, _StepView], event: e.Event) -> None:
 
 def status_of(run: Run) -> str:
     """Tell a run's status as it is shown."""
-    waits = run.status == RUNNING and all(step.due_at is not None for step in run.open_steps.values())
-    return SUSPENDED if waits else run.status
+    if run.status != RUNNING:
+        return run.status
+    if run.stands is not None:
+        return PARKED
+    waits = all(step.due_at is not None for step in run.open_steps.values())
+    return SUSPENDED if waits else RUNNING
 
 
 def state_of(stored: StoredRun, codec: Codec) -> Run:
@@ -130,16 +142,40 @@ def why(stored: StoredRun, codec: Codec) -> str:
             return "was cancelled" + (f": {asked[-1]}" if asked and asked[-1] else "")
         case _:
             run = state_of(stored, codec)
-            return f"is {run.status}" if run.parked is None else f"is parked: {why_parked(run.parked)}"
+            standing = why_it_stands(run)
+            return f"is {status_of(run)}" if standing is None else f"is parked: {standing}"
 
 
-def why_parked(parked: e.RunParked) -> str:
-    """Give the reason in a word, and what there is to say about it."""
-    return f"{parked.reason}: {parked.detail}" if parked.detail else parked.reason
+def why_it_stands(run: Run) -> str | None:
+    """Give the reason in a word, and what there is to say about it; None while something in the run can move."""
+    if run.parked is not None:
+        return f"{run.parked.reason}: {run.parked.detail}" if run.parked.detail else run.parked.reason
+    if run.stands is None:
+        return None
+    told = (f"{step_id}: {run.open_steps[step_id].parked}" for step_id in parked_effects(run))
+    return f"{run.stands}: {'; '.join(told)}"
 
 
-def listed(row: RunRow) -> dict[str, object]:
-    """Tell what a list tells of a run."""
+def parked_effects(run: Run) -> list[str]:
+    """Name the effects that wait for a person, in the order they were asked for."""
+    return [step_id for step_id, step in run.open_steps.items() if step.parked is not None]
+
+
+def what_next(run: Run) -> list[str]:
+    """Give the commands that let a parked run, or what waits in it for a person, go on."""
+    if run.parked is not None:
+        return [f"holdfast resume {run.run_id}"]
+    return [decide_on(run.run_id, step_id) for step_id in parked_effects(run)]
+
+
+def decide_on(run_id: str, step_id: str) -> str:
+    """Write the command that decides on a parked effect."""
+    verdict = "(--succeeded JSON | --failed REASON | --retry)"
+    return f"holdfast resolve {run_id}/{step_id} {verdict} --by WHO --reason WHY"
+
+
+def listed(row: RunRow, effects: Sequence[str] = ()) -> dict[str, object]:
+    """Tell what a list tells of a run; `effects` are those that it stands by."""
     return {
         "run_id": row.run_id,
         "workflow": row.workflow,
@@ -149,7 +185,7 @@ def listed(row: RunRow) -> dict[str, object]:
         "started_at": rfc3339(row.started_at),
         "ended_at": None if row.ended_at is None else rfc3339(row.ended_at),
         "shard": row.shard,
-        "parked": row.parked,
+        "parked": f"{row.parked}: {', '.join(effects)}" if effects else row.parked,
     }
 
 

@@ -11,7 +11,7 @@ from holdfast.core.payload import Payload
 from holdfast.core.retry import Failure, RetrySchedule
 from holdfast.core.run import RUNNING, Run, evolve
 from holdfast.ports.store import RunRow, StoredEvent, StoredRun
-from holdfast.views import describe, large_result, listed, told, why
+from holdfast.views import describe, large_result, listed, state_of, told, what_next, why
 
 AT = 1_795_435_200_000_000  # 2026-11-23T12:00:00Z
 CODEC = AvroCodec()
@@ -141,6 +141,32 @@ def test_a_parked_run_says_why_and_is_no_longer_parked_when_it_goes_on() -> None
     assert view(started(), parked)["parked"] == "unknown_workflow: there is no workflow 'tea'"
     assert view(started(), parked, e.RunResumed(by="ada"))["parked"] is None
     assert listed(stored(started(), parked).row)["parked"] == "unknown_workflow"
+
+
+def test_a_run_that_waits_for_nothing_but_a_verdict_is_parked_and_says_by_what() -> None:
+    effect = msgspec.structs.replace(scheduled("charge#1"), guard="at_most_once", key="k" * 32)
+    parked = e.StepParked(step_id="charge#1", reason="no answer")
+    exhausted = e.StepExhausted(step_id="charge#1", attempt=1, error=BOOM)
+
+    alone = view(started(), effect, exhausted, parked)
+    assert (alone["status"], alone["parked"]) == ("PARKED", "effect_parked: charge#1: no answer")
+    assert (alone["steps"][0]["state"], alone["steps"][0]["error"]["type"]) == ("PARKED", "Boom")
+    assert why(stored(started(), effect, parked), CODEC) == "is parked: effect_parked: charge#1: no answer"
+
+    beside = view(started(), effect, scheduled(), parked)
+    assert (beside["status"], beside["parked"]) == (RUNNING, None)
+    assert view(started(), effect, parked, e.StepCancelled(step_id="charge#1"))["steps"][0]["state"] == "CANCELLED"
+
+
+def test_what_can_be_done_about_a_parked_run_depends_on_what_it_stands_by() -> None:
+    effect = msgspec.structs.replace(scheduled("charge#1"), guard="at_most_once", key="k" * 32)
+    waits = stored(started(), effect, e.StepParked(step_id="charge#1", reason="no answer"))
+    stuck = stored(started(), e.RunParked(reason="unknown_workflow"))
+
+    (command,) = what_next(state_of(waits, CODEC))
+    assert command.startswith("holdfast resolve order-1/charge#1 (--succeeded JSON | --failed REASON | --retry)")
+    assert what_next(state_of(stuck, CODEC)) == ["holdfast resume order-1"]
+    assert what_next(state_of(stored(started(), scheduled()), CODEC)) == []
 
 
 @pytest.mark.parametrize(

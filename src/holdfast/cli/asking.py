@@ -72,7 +72,7 @@ async def _start(
 
 async def _print_result(client: "Client", run: "RunHandle[Any]") -> None:
     from holdfast.core.commands import RunOutcome
-    from holdfast.views import why
+    from holdfast.views import state_of, what_next, why
 
     outcome = await run.outcome(stop_when_parked=True)
     if isinstance(outcome, RunOutcome) and outcome.status == "COMPLETED" and outcome.result is not None:
@@ -82,8 +82,11 @@ async def _print_result(client: "Client", run: "RunHandle[Any]") -> None:
         click.echo(data)
         return
     stored = await client.profile.store.history(run.run_id)
-    said = "ended" if stored is None else why(stored, client.profile.codec)
-    then = "" if isinstance(outcome, RunOutcome) else f"; put it right, then: holdfast resume {run.run_id}"
+    said, then = "ended", ""
+    if stored is not None:
+        said = why(stored, client.profile.codec)
+        if not isinstance(outcome, RunOutcome):
+            then = f"; put it right, then: {' ; '.join(what_next(state_of(stored, client.profile.codec)))}"
     raise CommandFailed(ENDED, f"{run.run_id} {said}{then}")
 
 
@@ -167,8 +170,12 @@ def resume(context: click.Context, run: str, by: str | None, *, no_wait: bool) -
 async def _ask(
     settings: "Settings", run: str, what: str, ask: Callable[["Client"], Awaitable[None]], *, no_wait: bool
 ) -> None:
+    from holdfast.core.run import EFFECT_PARKED
+
     async with connected(settings) as client:
         stored = await found(client, run, no_wait=no_wait)
+        if what == "resume" and stored.row.parked == EFFECT_PARKED:
+            raise CommandFailed(ENDED, _waits_for_effects(client, stored))
         if stored.row.ended_at is not None:
             click.echo(f"run {run} has ended ({stored.row.status}); nothing to {what}")
         elif what == "resume" and stored.row.status != "PARKED":
@@ -176,6 +183,15 @@ async def _ask(
         else:
             await ask(client)
             click.echo(f"asked: {what} {run}")
+
+
+def _waits_for_effects(client: "Client", stored: "StoredRun") -> str:
+    from holdfast.views import parked_effects, state_of, what_next
+
+    run = state_of(stored, client.profile.codec)
+    named = ", ".join(parked_effects(run))
+    then = " ; ".join(what_next(run))
+    return f"{run.run_id} waits for a verdict on {named}, which resume does not give; see what happened, then: {then}"
 
 
 async def found(client: "Client", run: str, *, no_wait: bool) -> "StoredRun":
@@ -190,8 +206,8 @@ async def found(client: "Client", run: str, *, no_wait: bool) -> "StoredRun":
     return stored
 
 
-def json_of(given: str | None) -> bytes:
-    """Read --input: JSON itself, @file, or - for stdin; null if left out."""
+def json_of(given: str | None, option: str = "--input") -> bytes:
+    """Read an option: JSON itself, @file, or - for stdin; null if left out."""
     import msgspec
 
     if given is None:
@@ -199,26 +215,26 @@ def json_of(given: str | None) -> bytes:
     if given == "-":
         data, where = sys.stdin.buffer.read(), "stdin"
     elif given.startswith("@"):
-        data, where = _read(given[1:]), given[1:]
+        data, where = _read(given[1:], option), given[1:]
     else:
-        data, where = given.encode(errors="surrogateescape"), "--input"
+        data, where = given.encode(errors="surrogateescape"), option
     try:
         msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        hint = """ (a text needs its quotes: '"Ada"')""" if where == "--input" else ""
+        hint = """ (a text needs its quotes: '"Ada"')""" if where == option else ""
         raise CommandFailed(USAGE, f"{where} is not JSON: {error}{hint}") from error
     return data.strip()
 
 
-def _read(name: str) -> bytes:
+def _read(name: str, option: str) -> bytes:
     if name == "-":
         return sys.stdin.buffer.read()
     try:
         return Path(name).read_bytes()
     except FileNotFoundError as error:
-        raise CommandFailed(MISSING, f"there is no file {name} for --input") from error
+        raise CommandFailed(MISSING, f"there is no file {name} for {option}") from error
     except OSError as error:
-        raise CommandFailed(USAGE, f"{name} cannot be read for --input: {error.strerror}") from error
+        raise CommandFailed(USAGE, f"{name} cannot be read for {option}: {error.strerror}") from error
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -3,10 +3,12 @@
 import click
 
 from holdfast.cli.asking import cancel, resume, signal, start, terminate
+from holdfast.cli.effects import effects, gone
 from holdfast.cli.frame import CommandLine
 from holdfast.cli.installation import doctor, install, settings
 from holdfast.cli.ledger import ledger
 from holdfast.cli.looking import history, list_runs, show
+from holdfast.cli.resolving import resolve
 from holdfast.cli.serving import dev, orchestrator, run, worker
 from holdfast.cli.topics import dlq, republish
 from holdfast.cli.watching import watch
@@ -15,6 +17,7 @@ _SECTIONS = {
     "Serve an application": (dev, run, orchestrator, worker),
     "Ask something of runs": (start, signal, cancel, terminate, resume),
     "Look at runs": (show, list_runs, history, watch),
+    "Effects": (effects, resolve, gone),
     "The installation": (install, ledger, doctor, settings, republish, dlq),
 }
 

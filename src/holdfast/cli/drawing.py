@@ -13,7 +13,7 @@ from holdfast.cli.looking import moment
 from holdfast.core.run import ENDED
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import StoredRun
-from holdfast.views import state_of, why
+from holdfast.views import state_of, what_next, why
 
 PIPED_WIDTH = 160
 RECENT = 12
@@ -64,10 +64,12 @@ def _says(stored: StoredRun, view: Mapping[str, Any], codec: Codec) -> list[tupl
         return [("result", json_line(view["result"]).decode())]
     if view["status"] in ENDED:
         return [("why", why(stored, codec))]
+    run = state_of(stored, codec)
+    then = [("then", command) for command in what_next(run)]
     if view["parked"]:
-        return [("parked", view["parked"]), ("then", f"holdfast resume {view['run_id']}")]
-    timers = state_of(stored, codec).timers.items()
-    return [("waits", f"{timer} until {moment(rfc3339(due_at))}") for timer, due_at in timers]
+        return [("parked", view["parked"]), *then]
+    waits = [("waits", f"{timer} until {moment(rfc3339(due_at))}") for timer, due_at in run.timers.items()]
+    return [*waits, *then]
 
 
 def steps_table(steps: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -61,7 +61,7 @@ def line(failed: CommandFailed) -> str:
 def _known(error: Exception) -> tuple[int, str | None]:
     # Imported here: these modules are loaded already if one of their errors is in our hands, and --help needs none.
     from holdfast.adapters.sqlite.lock import AlreadyRunning
-    from holdfast.client import RunExists
+    from holdfast.client import EffectUnknown, ResolutionRefused, RunExists
     from holdfast.core.identity import InvalidRunId
     from holdfast.ports import databases, log, store
     from holdfast.profiles.health import AddressInUse
@@ -71,6 +71,8 @@ def _known(error: Exception) -> tuple[int, str | None]:
     table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int, str | None], ...] = (
         (SettingsError, USAGE, "your settings"),
         ((InvalidRunId, UnfitValue, RunExists, log.TooLarge, store.BadData), USAGE, None),
+        (EffectUnknown, MISSING, None),
+        (ResolutionRefused, ENDED, "refused"),
         ((store.NotInstalled, log.TopicMissing), INFRASTRUCTURE, "not installed"),
         (databases.UnknownDatabase, MISSING, None),
         (store.NewerSchema, INFRASTRUCTURE, "this version is too old"),

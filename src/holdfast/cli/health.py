@@ -7,16 +7,18 @@ Laws of this file:
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from holdfast.core.effects import Effect
     from holdfast.profiles import Profile
     from holdfast.settings import Settings
 
 SKEW_LIMIT = 1.0
 PATIENCE = 5.0
+PAGE = 1_000
 MICROS = 1_000_000
 
 
@@ -75,7 +77,31 @@ async def _look_at_store(profile: "Profile", where: str, findings: list[Finding]
         findings.append(Finding("warn", "clock", text))
     else:
         findings.append(Finding("ok", "clock", f"{abs(skew) * 1000:.0f} ms from the store's"))
+    await _look_at_effects(profile, findings)
     return int(meta["shards"])
+
+
+async def _look_at_effects(profile: "Profile", findings: list[Finding]) -> None:
+    """Count what waits for a person: parked effects, and proofs that contradict a verdict."""
+    from holdfast.core.effects import PARKED
+
+    parked = await _count(lambda after: profile.ledger.effects(states=[PARKED], limit=PAGE, after=after))
+    conflicts = await _count(lambda after: profile.ledger.conflicts(limit=PAGE, after=after))
+    if parked:
+        text = f"{parked} parked, each waits for a person: holdfast effects --state PARKED, then holdfast resolve"
+        findings.append(Finding("warn", "effects", text))
+    if conflicts:
+        text = f"{conflicts} happened after they were closed as failed or cancelled: holdfast effects --conflicts"
+        findings.append(Finding("warn", "effects", text))
+    if not parked and not conflicts:
+        findings.append(Finding("ok", "effects", "none is parked, none contradicts a verdict"))
+
+
+async def _count(page_after: Callable[[str | None], Awaitable[Sequence["Effect"]]]) -> int:
+    number, after = 0, None
+    while page := await page_after(after):
+        number, after = number + len(page), page[-1].effect_id
+    return number
 
 
 async def _look_at_topics(

@@ -4,6 +4,7 @@ Law: with --json, stdout is JSON and nothing else, in the fields that docs and s
 """
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,8 @@ from holdfast.cli.asking import found, no_wait
 from holdfast.cli.frame import Subcommand, connected, finish, settings_of
 
 if TYPE_CHECKING:
+    from holdfast.client import Client
+    from holdfast.ports.store import RunRow
     from holdfast.settings import Settings
 
 STATUSES = ("RUNNING", "SUSPENDED", "PARKED", "COMPLETED", "FAILED", "CANCELLED", "TERMINATED")
@@ -70,8 +73,6 @@ def list_runs(
 async def _list(
     settings: "Settings", status: str | None, workflow: str | None, limit: int | None, *, as_json: bool
 ) -> None:
-    from holdfast.views import listed
-
     most = limit or (100 if sys.stdout.isatty() and not as_json else sys.maxsize)
     shown = 0
     after: str | None = None
@@ -79,8 +80,8 @@ async def _list(
         while shown < most:
             wanted = min(PAGE, most - shown)
             rows = await client.profile.store.runs(status=status, workflow=workflow, limit=wanted, after=after)
-            for row in rows:
-                click.echo(json_line(listed(row)) if as_json else run_line(listed(row)))
+            for run in await told_in_a_list(client, rows):
+                click.echo(json_line(run) if as_json else run_line(run))
             shown += len(rows)
             if len(rows) < wanted:
                 return
@@ -125,8 +126,27 @@ def json_line(value: object) -> bytes:
 
 def run_line(run: dict[str, object]) -> str:
     """Write a run as a line for people."""
-    parked = f"  {run['parked']}" if run["parked"] else ""
+    parked = f"  {run['parked']}{_then(run)}" if run["parked"] else ""
     return f"{run['run_id']:<28}  {run['status']:<10}  {run['workflow']:<24}  {moment(run['started_at'])}{parked}"
+
+
+def _then(run: dict[str, object]) -> str:
+    from holdfast.core.run import EFFECT_PARKED
+
+    return f"; holdfast effects {run['run_id']}" if str(run["parked"]).startswith(EFFECT_PARKED) else ""
+
+
+async def told_in_a_list(client: "Client", rows: Sequence["RunRow"]) -> list[dict[str, object]]:
+    """Tell of runs in a list; of one that stands by effects, by which."""
+    from holdfast.core.effects import PARKED
+    from holdfast.core.run import EFFECT_PARKED
+    from holdfast.views import listed
+
+    told: list[dict[str, object]] = []
+    for row in rows:
+        stories = await client.effects(row.run_id) if row.parked == EFFECT_PARKED else ()
+        told.append(listed(row, [story.effect.step_id for story in stories if story.effect.state == PARKED]))
+    return told
 
 
 def event_line(event: dict[str, object]) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PAGE = 1_000
 LAST_WORD = 1.0  # seconds without a record: the topic's end
 MICROS = 1_000_000
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 @click.command(cls=Subcommand)
@@ -101,7 +101,7 @@ def instant(text: str, now: int, option: str) -> int:
     """Read a time: ISO 8601, or how long ago. Microseconds since the epoch."""
     ago = re.fullmatch(r"(\d+)([smhd])", text)
     if ago is not None:
-        return now - int(ago[1]) * _UNITS[ago[2]] * MICROS
+        return now - int(ago[1]) * UNITS[ago[2]] * MICROS
     try:
         read = dt.datetime.fromisoformat(text)
     except ValueError as error:

@@ -16,7 +16,7 @@ import click
 from holdfast.cli.asking import found, no_wait
 from holdfast.cli.failures import ENDED, CommandFailed
 from holdfast.cli.frame import Subcommand, connected, finish, settings_of
-from holdfast.cli.looking import PAGE, as_json, event_line, json_line, run_line
+from holdfast.cli.looking import PAGE, as_json, event_line, json_line, run_line, told_in_a_list
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -66,10 +66,20 @@ async def _watch(settings: "Settings", run: str, *, as_json: bool, no_wait: bool
                     continue
                 for one in stored.history[seen:]:
                     event = told(one, codec)
-                    click.echo(json_line({"run_id": run, **event}) if as_json else event_line(event))
+                    click.echo(json_line({"run_id": run, **event}) if as_json else _line(run, event))
                 seen = len(stored.history)
         if stored.row.status != "COMPLETED":
             raise CommandFailed(ENDED, f"{run} {why(stored, codec)}")
+
+
+def _line(run: str, event: dict[str, object]) -> str:
+    """Write an event, and below one that waits for a person what that person can do."""
+    from holdfast.views import decide_on
+
+    data = event["data"]
+    if event["type"] != "StepParked" or not isinstance(data, dict):
+        return event_line(event)
+    return f"{event_line(event)}\n       then: {decide_on(run, data['step_id'])}"
 
 
 async def _states(client: "Client", stored: "StoredRun") -> AsyncIterator["StoredRun"]:
@@ -115,16 +125,13 @@ async def _watch_all(settings: "Settings", *, as_json: bool) -> None:
 
 async def _changed(client: "Client", runs: dict[str, dict[str, Any]]) -> Mapping[str, dict[str, Any]]:
     """Look at all runs, note them in `runs`, and give those whose status is new."""
-    from holdfast.views import listed
-
     changed: dict[str, dict[str, Any]] = {}
     after: str | None = None
     while True:
         rows = await client.profile.store.runs(limit=PAGE, after=after)
-        for row in rows:
-            known = runs.get(row.run_id)
-            if known is None or known["status"] != row.status:
-                runs[row.run_id] = changed[row.run_id] = listed(row)
+        news = [row for row in rows if runs.get(row.run_id, {}).get("status") != row.status]
+        for run in await told_in_a_list(client, news):
+            runs[str(run["run_id"])] = changed[str(run["run_id"])] = run
         if len(rows) < PAGE:
             return changed
         after = rows[-1].run_id
