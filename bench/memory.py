@@ -23,9 +23,10 @@ from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
 from holdfast.app.effects import carrier
+from holdfast.app.local_worker import LocalWorker
 from holdfast.app.orchestrator import Orchestrator
 from holdfast.app.programs import latest_version, programs
-from holdfast.app.worker import Execution, LocalWorker
+from holdfast.app.worker import Execution
 from holdfast.core.commands import Addressed, StartRun
 from holdfast.core.payload import Payload
 from holdfast.ports.log import Topic

@@ -23,10 +23,11 @@ from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
 from holdfast.app.client import Door
 from holdfast.app.effects import carrier
 from holdfast.app.known_log import remember
+from holdfast.app.local_worker import LocalWorker
 from holdfast.app.orchestrator import CACHE_BYTES, Orchestrator
 from holdfast.app.programs import latest_version, programs
 from holdfast.app.records import Topics
-from holdfast.app.worker import Execution, LocalWorker
+from holdfast.app.worker import Execution
 from holdfast.core import events as e
 from holdfast.core.commands import Addressed, Command, SignalRun, StartRun
 from holdfast.core.payload import Payload

@@ -11,7 +11,8 @@ from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
 from holdfast.app.effects import carrier
-from holdfast.app.worker import Execution, LocalWorker
+from holdfast.app.local_worker import LocalWorker
+from holdfast.app.worker import Execution
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import Payload
 from holdfast.profiles.profile import StoreClock

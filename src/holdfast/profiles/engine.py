@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from holdfast.app.effects import EffectExecution, carrier
+from holdfast.app.local_worker import LocalWorker
 from holdfast.app.orchestrator import CACHE_BYTES, Orchestrator
 from holdfast.app.programs import latest_version, programs
-from holdfast.app.worker import Execution, LocalWorker, Worker
+from holdfast.app.worker import Execution, Worker
 from holdfast.core.commands import StepResult
 from holdfast.ports.store import Unavailable
 from holdfast.profiles.profile import Profile, process_name
