@@ -87,3 +87,10 @@ def test_no_schedule_is_too_wild_to_be_told(schedule: RetrySchedule, failed: int
     found = due(schedule, failed)
     assert found is not None
     assert AT <= found < 2**63
+
+
+@pytest.mark.parametrize("type_", ["LeaseOver", "Unheard", "UnknownStep"])
+def test_a_worker_that_ended_in_the_middle_is_no_error_of_the_authors_to_choose(type_: str) -> None:
+    ended = Failure(type_, "process 7 fell silent")
+    assert due(RetrySchedule(on=("builtins.TimeoutError",)), error=ended) is not None
+    assert due(RetrySchedule(attempts=1), error=ended) is None

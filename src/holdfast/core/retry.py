@@ -10,6 +10,8 @@ from hashlib import blake2b
 import msgspec
 
 MICROS = 1_000_000
+OF_THE_ENGINE = frozenset({"LeaseOver", "Unheard", "UnknownStep"})
+"""Types of failures that no code of the author's has raised: which errors it wants tried again says nothing of them."""
 LONGEST_WAIT = 10 * 365 * 86_400.0
 """Seconds: an author's `maximum` may be infinite, an instant in history is not."""
 
@@ -46,8 +48,7 @@ def next_attempt_at(
     """
     if not error.retryable or (schedule.attempts and failed >= schedule.attempts):
         return None
-    names = (error.type, *error.kinds)
-    if _any_of(names, schedule.never_on) or (schedule.on and not _any_of(names, schedule.on)):
+    if error.type not in OF_THE_ENGINE and not _wanted(schedule, (error.type, *error.kinds)):
         return None
     wait = min(schedule.maximum, _grown(schedule, failed), LONGEST_WAIT)
     wait *= 1 + schedule.jitter * _unit(f"{identity}/{failed}")
@@ -60,6 +61,11 @@ def _grown(schedule: RetrySchedule, failed: int) -> float:
         return schedule.initial * schedule.backoff ** (failed - 1)
     except OverflowError:
         return schedule.maximum
+
+
+def _wanted(schedule: RetrySchedule, names: Sequence[str]) -> bool:
+    """Tell whether the author wants errors of these names tried again."""
+    return not _any_of(names, schedule.never_on) and (not schedule.on or _any_of(names, schedule.on))
 
 
 def _any_of(names: Sequence[str], wanted: Sequence[str]) -> bool:
