@@ -3,13 +3,13 @@
 import json
 import sys
 
-from tests.replay.worlds import Number, read, replayed
+from tests.replay.worlds import Number, read, replayed, state
 
 
 def main() -> None:
     Number.mended = True
     ballast = [object() for _ in range(int(sys.argv[1]))]  # another heap: addresses differ
-    states = [repr(replayed(read(rows)).run) for rows in json.load(sys.stdin)]
+    states = [state(replayed(read(rows)).run) for rows in json.load(sys.stdin)]
     json.dump({"states": states, "ballast": len(ballast)}, sys.stdout)
 
 

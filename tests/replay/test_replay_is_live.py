@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from holdfast.core import events as e
 from holdfast.core.replay import Nondeterminism
-from tests.replay.worlds import Number, Plan, live, make_plan, replayed, stored
+from tests.replay.worlds import Number, Plan, live, make_plan, replayed, state, stored
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,7 +112,7 @@ def test_a_fresh_process_with_another_heap_and_hash_seed_rebuilds_the_same() -> 
             cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
         )
-        assert json.loads(done.stdout)["states"] == [repr(one.run) for one in worlds]
+        assert json.loads(done.stdout)["states"] == [state(one.run) for one in worlds]
 
 
 def test_chance_makes_worlds_worth_living_in() -> None:

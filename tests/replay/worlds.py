@@ -328,13 +328,10 @@ class World:
         states = ["PARKED"]
         if step.withdrawn or step.exhausted is not None:
             states += ["CANCELLED", "CANCELLED"]
-        if step.parked is not None:
-            states = ["PLANNED"]
-        words = [self._word(step_id, state) for state in states]
-        if step.parked is not None:
-            retry = ResolveEffect(step_id=step_id, version=4, verdict="retry", by="ada", reason="looked")
-            words.append(lambda _: retry)
-        return words
+        if step.parked is not None or step.resolving:
+            states = ["PLANNED", *(states if step.parked is None else [])]
+        retry = ResolveEffect(step_id=step_id, version=4, verdict="retry", by="ada", reason="looked")
+        return [*(self._word(step_id, state) for state in states), lambda _: retry]
 
     def _word(self, step_id: str, state: str) -> Callable[[random.Random], Command]:
         return lambda _: HearLedger(step_id=step_id, state=state, reason="unclear")
@@ -389,3 +386,8 @@ def stored(history: list[e.Recorded]) -> list[tuple[int, int, str, str]]:
 
 def read(rows: list[tuple[int, int, str, str]]) -> list[e.Recorded]:
     return [e.Recorded(seq, at, CODEC.decode_event(kind, bytes.fromhex(data))) for seq, at, kind, data in rows]
+
+
+def state(run: Run) -> str:
+    """A run's state as text; what it keeps as a set has no order."""
+    return repr(msgspec.to_builtins(run, order="deterministic"))
