@@ -14,11 +14,11 @@ import pytest
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.core import effects as ledger
 from holdfast.core import events as e
-from holdfast.core.asks import SUCCEED, Begin, Doubt, Prove
-from holdfast.core.commands import ResolveEffect
+from holdfast.core.asks import RETRY, SUCCEED, Begin, Doubt, Prove
+from holdfast.core.commands import CancelRun, ResolveEffect
 from holdfast.core.effects import Effect
 from holdfast.core.payload import Payload, claim_check
-from holdfast.core.run import FAILED, PARKED
+from holdfast.core.run import CANCELLED, FAILED, PARKED
 from holdfast.ports.ledger import Story
 from holdfast.sdk.definitions import Retry, seconds, workflow
 from holdfast.sdk.effects import effect
@@ -322,3 +322,37 @@ async def tasks_elsewhere(engine: Process) -> int:
         return len(await tail.poll(0.2, 100))
     finally:
         await tail.close()
+
+
+# ------------------------------------------------------------------------------------------- what nobody wants any more
+
+
+@workflow
+async def fault_regretted(name: str) -> str:
+    """Cancel a charge in the very turn that asks for it."""
+    charging = asyncio.create_task(fault_charge(name))
+    await asyncio.sleep(0)
+    charging.cancel()
+    try:
+        return await charging
+    except asyncio.CancelledError:
+        return "nothing was sent"
+
+
+async def test_an_effect_that_is_cancelled_in_the_turn_that_asks_for_it_is_never_sent(file: Path) -> None:
+    async with process(file) as engine:
+        for number in range(20):
+            await engine.start("fault_regretted", f"r{number}", "a")
+        results = [await engine.result(f"r{number}") for number in range(20)]
+        assert (set(results), sent["a"]) == ({"nothing was sent"}, 0)
+
+
+async def test_a_persons_retry_of_an_effect_that_was_cancelled_sends_nothing(file: Path) -> None:
+    raises["a"] = [ConnectionResetError()]
+    async with process(file) as engine:
+        await engine.start("fault_written", "a", "a")
+        await engine.until_status("a", PARKED)
+        await engine.submit("a", CancelRun(reason="enough"))
+        await resolve(engine, "a", RETRY)
+        await engine.until_status("a", CANCELLED)
+        assert (sent["a"], (await story(engine, "a")).effect.state) == (1, ledger.CANCELLED)

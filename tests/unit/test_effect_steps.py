@@ -15,6 +15,7 @@ from holdfast.core.commands import (
 )
 from holdfast.core.retry import RetrySchedule
 from holdfast.core.run import PARKED, RUNNING
+from holdfast.core.settling import UNWANTED
 from tests.unit.given import NOON, SECOND, TIMEOUT, completed, ended, given, payload, scheduled, started
 
 ONCE = RetrySchedule(attempts=1)
@@ -179,3 +180,12 @@ def test_a_persons_retry_counts_even_if_the_run_has_not_heard_yet_that_the_effec
 def test_a_step_that_was_an_effect_when_it_was_scheduled_is_never_just_abandoned() -> None:
     given(started(), charged()).when(AbandonStep(step_id=CHARGE)).then(withdrawn())
     given(started(), charged(), withdrawn()).when(AbandonStep(step_id=CHARGE)).then_nothing()
+
+
+def test_a_person_who_says_that_an_effect_nobody_wants_did_not_happen_lets_it_be_closed() -> None:
+    run = (
+        given(started(), charged(), withdrawn(), parked(), asked_to("retry"))
+        .when(word("PLANNED"))
+        .then(e.StepExhausted(step_id=CHARGE, attempt=1, error=UNWANTED))
+    )
+    assert run.stands == "effect_parked"

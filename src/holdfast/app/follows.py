@@ -55,9 +55,14 @@ class Follows:
         self._send_first(draft, live, event.step_id, at)
 
     def _send_first(self, draft: Draft, live: LiveRun, step_id: str, at: int) -> None:
-        """Send an attempt that was just scheduled, unless the same turn has ended the wait for it."""
+        """Send an attempt that was just scheduled, unless the same turn has ended the wait for it.
+
+        An effect that the same turn has withdrawn is closed by the ledger, once it is planned.
+        """
         step = live.run.open_steps.get(step_id)
-        if step is not None:
+        if step is not None and step.withdrawn:
+            self.expect(draft, live, step, 0, at)
+        elif step is not None:
             self.send(draft, live, step, 0, at)
 
     def _attempted(self, draft: Draft, live: LiveRun, _: Run, event: e.StepAttempted, at: int) -> None:

@@ -14,6 +14,7 @@ from holdfast.core.commands import FailStep, HearLedger, ResolveEffect
 from holdfast.core.payload import NOTHING
 from holdfast.core.retry import Failure, next_attempt_at
 
+UNWANTED = Failure("Unwanted", "nobody wants the effect any more, and a person says that it did not happen")
 UNEXPLAINED = Failure("Failed", "the effect failed, and nobody said why")
 
 
@@ -85,6 +86,8 @@ def after_verdict(step: OpenStep, command: HearLedger) -> tuple[e.Event, ...]:
             return (e.StepParked(step_id=step_id, reason=command.reason),)
         case ledger.PLANNED if step.awaits_a_person and command.attempt in {None, step.attempt}:
             # A person said: again. It may be known here before the word that the effect is parked.
+            if step.withdrawn:
+                return (e.StepExhausted(step_id=step_id, attempt=step.attempt, error=UNWANTED),)
             return (e.StepAttempted(step_id=step_id, attempt=step.attempt + 1),)
         case _:
             return ()  # it is on its way to a verdict
