@@ -14,13 +14,13 @@ import msgspec
 
 from holdfast.app.attempts import Tell
 from holdfast.app.blobs import BlobShelf
+from holdfast.app.duplicates import is_final, key_of
 from holdfast.app.effects import EffectExecution
 from holdfast.app.oversize import put_aside
 from holdfast.app.patience import tries
 from holdfast.app.records import Topics, Wire
 from holdfast.app.within import is_stopped, within
 from holdfast.core.commands import ExecuteStep, StepResult
-from holdfast.core.effects import SETTLED
 from holdfast.core.payload import claim_check
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
@@ -184,8 +184,10 @@ class Worker:
     async def drain(self, deadline: float) -> None:
         """Stop taking, finish what runs up to `deadline` seconds, publish and commit it."""
         self._stopping = True
-        if self._running:
-            await asyncio.wait(self._running, timeout=deadline)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + deadline
+        while self._running and (left := until - loop.time()) > 0:
+            await asyncio.wait(self._running, timeout=left)
         try:
             await self._results.join()
         finally:  # also when the time for it is over: who does not leave the group keeps the partitions
@@ -232,6 +234,9 @@ class Worker:
                 self._results.put_nowait(Said(record, self._wire.dead(record, error.reason, str(error))))
         names = [key_of(task) for _, task in readable]
         claims = await self._keys.claim(names, self._process, CLAIM) if names else []
+        if self._stopping:
+            await self._let_go(names)
+            return  # nothing begins any more: they are not done, and go to whoever has the partitions next
         for (record, task), claim in zip(readable, claims, strict=True):
             if isinstance(claim, Known):
                 self._say(record, self._codec.decode_result(claim.result), None)
@@ -249,6 +254,8 @@ class Worker:
             known = await self._wait_for_other(task)
             if known is not None:
                 self._say(record, known, None)
+                return
+            if self._stopping:
                 return
         key = key_of(task)
         self._claims.add(key)
@@ -274,7 +281,7 @@ class Worker:
     async def _wait_for_other(self, task: ExecuteStep) -> StepResult | None:
         """Somebody else has the same attempt: wait for its result as long as it may take, then do it ourselves."""
         until = self._clock.monotonic() + task.timeout
-        while self._clock.monotonic() < until:
+        while self._clock.monotonic() < until and not self._stopping:
             await self._clock.sleep(HELD_PAUSE)
             match (await self._keys.claim([key_of(task)], self._process, CLAIM))[0]:
                 case Known(result=result):
@@ -334,21 +341,3 @@ class Worker:
         failure = Failure("TooLarge", text, step=result.step_id, retryable=False)
         short = msgspec.structs.replace(result, result=None, error=failure)
         return self._wire.result(short, self._clock.now())
-
-
-EFFECTS = "effect/"
-
-
-def key_of(task: ExecuteStep) -> str:
-    """Name an attempt for the keys; all attempts of an effect have one name."""
-    if task.guard is not None and task.key is not None:
-        return f"{EFFECTS}{task.key}"
-    return f"{task.run_id}/{task.incarnation}/{task.step_id}/{task.attempt}"
-
-
-def is_final(key: str, result: StepResult) -> bool:
-    """Tell whether duplicates may be answered with a result: of a step's attempt always, of an effect when settled.
-
-    All attempts of an effect share a name: what one of them failed of is no answer to the next.
-    """
-    return result.ledger in SETTLED or not key.startswith(EFFECTS)

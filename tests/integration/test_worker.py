@@ -1,0 +1,151 @@
+"""A worker that takes its tasks from the log: whom it waits for, and how it leaves."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from holdfast.adapters.databases import NamedDatabases
+from holdfast.adapters.linux import LinuxHost
+from holdfast.adapters.memory import MemoryKeys
+from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
+from holdfast.app.duplicates import key_of
+from holdfast.app.effects import carrier
+from holdfast.app.records import Topics, Wire
+from holdfast.app.worker import Execution, Worker
+from holdfast.core.commands import ExecuteStep, StepResult
+from holdfast.core.payload import Payload
+from holdfast.ports.keys import Claimed, Held, Known
+from holdfast.sdk.definitions import step
+from tests.integration.running import CODEC, NAMESPACE, SHARDS, FastClock, install
+
+begun: Counter[str] = Counter()
+gates: dict[str, asyncio.Event] = {}
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    begun.clear()
+    gates.clear()
+
+
+@step
+async def worker_step(name: str) -> str:
+    begun[name] += 1
+    if name in gates:
+        await gates[name].wait()
+    return name
+
+
+def task(name: str) -> ExecuteStep:
+    return ExecuteStep(
+        run_id=name, incarnation=0, step_id="worker_step#1", attempt=1, name="worker_step", kind="step",
+        queue="default", input=Payload(data=f'"{name}"'.encode()), timeout=30.0,
+    )  # fmt: skip
+
+
+class SlowKeys(MemoryKeys):
+    """Keys that answer when the test lets them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def claim(self, keys: Sequence[str], owner: str, ttl: float) -> Sequence[Claimed | Held | Known]:
+        self.asked.set()
+        await self.answers.wait()
+        return await super().claim(keys, owner, ttl)
+
+
+class Bench:
+    """One worker, with the log and the keys around it."""
+
+    def __init__(self, store: SqliteStore, log: EmbeddedLog) -> None:
+        self.keys = SlowKeys()
+        self._log = log
+        self._wire = Wire(Topics(NAMESPACE), CODEC, SHARDS)
+        effects = carrier(
+            ledger_=SqliteLedger(store), store=store, clock=FastClock(), host=LinuxHost(),
+            databases=NamedDatabases({}), process="worker",
+        )  # fmt: skip
+        self.worker = Worker(
+            store=store, log_=log, keys=self.keys, clock=FastClock(), codec=CODEC, namespace=NAMESPACE, shards=SHARDS,
+            queues=["default"], process="worker", execution=Execution(store, effects),
+        )  # fmt: skip
+
+    async def put(self, *names: str) -> None:
+        await self._log.publish([self._wire.task(task(name), 0, "0" * 32) for name in names])
+
+    async def results(self) -> list[StepResult]:
+        tail = await self._log.tail(f"{NAMESPACE}.results.v1", earliest=True)
+        try:
+            await tail.watch(range(SHARDS))
+            return [CODEC.decode_result(record.value) for record in await tail.poll(0.2, 100)]
+        finally:
+            await tail.close()
+
+
+@asynccontextmanager
+async def bench(path: Path) -> AsyncIterator[Bench]:
+    await install(path)
+    store = SqliteStore(path)
+    await store.open()
+    log = EmbeddedLog(store)
+    await log.open()
+    one = Bench(store, log)
+    serving = asyncio.get_running_loop().create_task(one.worker.serve())
+    try:
+        await one.worker.ready.wait()
+        async with asyncio.timeout(20):
+            yield one
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        await log.close()
+        await store.close()
+
+
+async def until_begun(name: str) -> None:
+    while not begun[name]:
+        await asyncio.sleep(0.005)
+
+
+async def test_a_worker_that_leaves_finishes_and_tells_what_it_has_begun(tmp_path: Path) -> None:
+    gates["a"] = asyncio.Event()
+    async with bench(tmp_path / "holdfast.db") as one:
+        await one.put("a")
+        await until_begun("a")
+        leaving = asyncio.get_running_loop().create_task(one.worker.drain(10))
+        await asyncio.sleep(0)
+        gates["a"].set()
+        await leaving
+        assert [result.run_id for result in await one.results()] == ["a"]
+
+
+async def test_a_worker_that_leaves_does_not_wait_for_what_another_one_has(tmp_path: Path) -> None:
+    async with bench(tmp_path / "holdfast.db") as one:
+        await one.keys.claim([key_of(task("a"))], "another", 60)
+        await one.put("a", "b")
+        await until_begun("b")
+        async with asyncio.timeout(5):
+            await one.worker.drain(15)
+        assert (begun["a"], one.worker.idle) == (0, True)
+
+
+async def test_a_worker_that_leaves_begins_nothing_that_it_was_about_to_begin(tmp_path: Path) -> None:
+    async with bench(tmp_path / "holdfast.db") as one:
+        one.keys.asked.clear()
+        one.keys.answers.clear()
+        await one.put("a")
+        while not one.keys.asked.is_set():
+            await asyncio.sleep(0.005)
+        await one.worker.drain(1)
+        one.keys.answers.set()
+        await asyncio.sleep(0.05)
+        assert (begun["a"], one.worker.idle) == (0, True)
+        assert await one.keys.claim([key_of(task("a"))], "another", 60) == [Claimed()]
