@@ -49,6 +49,13 @@ class Desk:
 
     async def insist(self, effect_id: str, ask: Ask) -> Answer:
         """Ask until there is an answer: for what must not be lost, and may be said twice."""
+        try:
+            return await self.ask(effect_id, ask)
+        except Unavailable as away:
+            log.info("the ledger waits: %s", away)
+        return await self._insist(effect_id, ask)
+
+    async def _insist(self, effect_id: str, ask: Ask) -> Answer:
         async for number in tries():
             try:
                 return await self.ask(effect_id, ask)

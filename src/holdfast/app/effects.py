@@ -11,7 +11,6 @@ Laws of this file:
 import asyncio
 import logging
 from typing import Any
-from weakref import WeakValueDictionary
 
 from holdfast.app.attempts import Attempt, Call, Tell, deadline, describe, told, unsettled
 from holdfast.app.desk import LEASE, Desk
@@ -68,7 +67,7 @@ class EffectExecution:
         self._functions = functions
         self._evidence = evidence
         self._transactions = transactions
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._carried: dict[str, asyncio.Future[None]] = {}
 
     @property
     def idle(self) -> bool:
@@ -84,13 +83,17 @@ class EffectExecution:
         if isinstance(call, StepResult):
             return call
         # One attempt of an effect at a time in this process: what one begins the other must not take back.
-        lock = self._locks.setdefault(call.effect_id, asyncio.Lock())
-        async with lock:
-            try:
-                return await self._carry(call, task, definition)
-            except Exception as error:
-                log.exception("an attempt of %s of run %s failed in the engine", task.step_id, task.run_id)
-                return unsettled(task, failure_of(error, task.step_id), "")
+        while (earlier := self._carried.get(call.effect_id)) is not None:
+            await asyncio.wait([earlier])
+        ended = self._carried[call.effect_id] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._carry(call, task, definition)
+        except Exception as error:
+            log.exception("an attempt of %s of run %s failed in the engine", task.step_id, task.run_id)
+            return unsettled(task, failure_of(error, task.step_id), "")
+        finally:
+            del self._carried[call.effect_id]
+            ended.set_result(None)
 
     async def _carry(self, call: Call, task: ExecuteStep, definition: Definition[..., Any]) -> StepResult | None:
         answer = await self._first(call)
