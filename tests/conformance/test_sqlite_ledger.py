@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
 from holdfast.adapters.sqlite.file import connect
 from holdfast.adapters.sqlite.schema import known
-from holdfast.adapters.sqlite.statements import statement
-from holdfast.core.asks import Cancel, Prove
-from holdfast.ports.store import NotInstalled
+from holdfast.adapters.sqlite.statements import change_effects, statement
+from holdfast.core.asks import Cancel, Doubt, Prove
+from holdfast.core.effects import SUCCEEDED
+from holdfast.ports.store import NotInstalled, Unavailable
 from holdfast.testing.conformance.effects import RECEIPT, begin, effect, plan
 from holdfast.testing.conformance.ledger import LedgerConformance
 from holdfast.testing.conformance.rows import SHARDS, Writer, owner
@@ -61,15 +63,53 @@ class TestSqliteLedger(LedgerConformance):
         ]
 
     async def test_no_statement_about_effects_looks_at_every_row(self, store: SqliteStore) -> None:
-        names = ("read_effects", "change_effects", "effects_of_run", "moves_of_run", "moves_of_effect")
-        for name in (*names, "list_waiting_effects", "lapsed_effects", "read_processes"):
-            asked = statement(name)
+        names = ("read_effects", "effects_of_run", "moves_of_run", "moves_of_effect")
+        statements = {
+            name: statement(name) for name in (*names, "list_waiting_effects", "lapsed_effects", "read_processes")
+        }
+        for name, asked in (*statements.items(), ("change_effects", change_effects(("state", "lease_until")))):
             values: Any = dict.fromkeys(("after", "name", "states", "limit"))
             if not name.startswith("list"):
                 values = [None] * asked.text.count("?")
             plan_ = await store.file.ask(partial(explain, asked.text, values))
             scans = [row[3] for row in plan_ if row[3].startswith("SCAN")]
             assert set(scans) <= {"SCAN v", "SCAN CONSTANT ROW", "SCAN json_each VIRTUAL TABLE INDEX 1:"}, (name, plan_)
+
+    async def test_what_another_process_has_moved_is_read_again(
+        self, another_store: SqliteStore, ledger: SqliteLedger, writer: Writer
+    ) -> None:
+        await plan(writer, effect("a"))
+        [begun] = await ledger.ask([("a", begin())])
+        assert begun.effect is not None
+        await SqliteLedger(another_store).ask([("a", Prove(who="other", result=RECEIPT))])
+        [answer] = await ledger.ask([("a", Doubt(who="worker", fence=begun.effect.fence))])
+        assert answer.effect is not None
+        assert (answer.effect.state, answer.unmoved) == (SUCCEEDED, "fence")
+
+    async def test_what_was_rolled_back_is_not_remembered(
+        self, store: SqliteStore, ledger: SqliteLedger, writer: Writer
+    ) -> None:
+        await plan(writer, effect("there"))
+        await store.file.commit(lambda c: c.execute("PRAGMA max_page_count = 1").fetchone())
+        batch = writer.batch()
+        batch.planned = [effect("lost")]
+        batch.asked = [("there", msgspec.structs.replace(begin(), request=b"x" * 1_000_000))]
+        with pytest.raises(Unavailable, match="disk is full"):
+            await store.commit({0: batch})
+        await store.file.commit(lambda c: c.execute("PRAGMA max_page_count = 100000").fetchone())
+        lost, there = await ledger.ask([("lost", begin()), ("there", begin())])
+        assert (lost.unmoved, there.unmoved) == ("unknown", "")
+
+    async def test_a_file_that_was_closed_meanwhile_is_read_again(
+        self, store: SqliteStore, another_store: SqliteStore, ledger: SqliteLedger, writer: Writer
+    ) -> None:
+        await plan(writer, effect("a"))
+        await ledger.ask([("a", begin())])
+        await store.close()
+        await SqliteLedger(another_store).ask([("a", Prove(who="other", result=RECEIPT))])
+        await store.open()
+        [answer] = await ledger.ask([("a", Prove(who="worker", result=RECEIPT))])
+        assert answer.unmoved == "settled"
 
 
 def explain(text: str, values: Any, connection: sqlite3.Connection) -> list[tuple[int, int, int, str]]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from holdfast.core.asks import Ask, Move, Terms
 from holdfast.core.effects import IN_DOUBT, PARKED, Effect
@@ -27,6 +28,9 @@ WAITING = frozenset({IN_DOUBT, PARKED})
 """States whose effects are found by an index of their own, however many are settled."""
 
 Flat = tuple[Any, ...]
+
+_FIELDS = Effect.__struct_fields__
+_PACKED = frozenset({"result", "error"})
 
 _pack = msgspec.msgpack.Encoder().encode
 _terms = msgspec.msgpack.Decoder(Terms).decode
@@ -52,6 +56,27 @@ def changed(change: Change) -> Flat:
     was, now = change.was, change.now
     request = None if now.request == was.request else now.request
     return (now.effect_id, was.state, was.fence, *moving(now, request))
+
+
+def terms_of(e: Effect) -> Flat:
+    """Give the columns of an effect's terms: `guard`, `terms`."""
+    return (e.terms.guard, _pack(e.terms))
+
+
+def difference(change: Change) -> tuple[tuple[str, ...], list[Any]]:
+    """Give the columns that moves changed, and what they are to hold."""
+    columns: list[str] = []
+    values: list[Any] = []
+    for name, was, now in zip(_FIELDS, astuple(change.was), astuple(change.now), strict=True):
+        if was is now or was == now:
+            continue
+        columns.append(name)
+        if name == "terms":
+            columns.append("guard")
+            values += (_pack(now), now.guard)
+        else:
+            values.append(_pack(now) if name in _PACKED and now is not None else now)
+    return tuple(columns), values
 
 
 def moving(e: Effect, request: bytes | None) -> Flat:

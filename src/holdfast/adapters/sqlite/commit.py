@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from holdfast.adapters.ledger import Refusals, committed
-from holdfast.adapters.sqlite import moves
+from holdfast.adapters.sqlite.moves import Moves
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.ports.store import BadData, Committed, Fenced, RunRow, ShardBatch
 
@@ -31,8 +31,9 @@ Rows = tuple[tuple[str, Flat], ...]
 class Commits:
     """Writes batches; lives in the writer's thread, where it remembers the places of the runs it wrote lately."""
 
-    def __init__(self, refusals: Refusals) -> None:
+    def __init__(self, refusals: Refusals, moves: Moves) -> None:
         self._refusals = refusals
+        self._moves = moves
         self._places: dict[Incarnation, int] = {}
 
     def write(self, connection: sqlite3.Connection, batch: Mapping[int, ShardBatch]) -> Committed | Fenced:
@@ -51,12 +52,13 @@ class Commits:
             for name, values in self._lay_out(connection, batch):
                 if values:
                     statement(name).write(connection, values)
-            moves.plan(connection, [effect for part in batch.values() for effect in part.planned])
-            answers = moves.move(connection, asked) if asked else []
+            self._moves.plan(connection, [effect for part in batch.values() for effect in part.planned])
+            answers = self._moves.move(connection, asked) if asked else []
             connection.execute("COMMIT")
         except BaseException:
             for run in started:
                 self._places.pop(run, None)
+            self._moves.forget()
             raise
         self._refusals.note(asked, answers)
         return committed(asked, answers)

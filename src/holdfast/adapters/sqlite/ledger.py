@@ -7,7 +7,6 @@ import msgspec
 
 from holdfast.adapters.ledger import WAITING, Refusals, effect_of, stories
 from holdfast.adapters.sqlite.clock import now
-from holdfast.adapters.sqlite.moves import move
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.adapters.sqlite.store import SqliteStore
 from holdfast.core.asks import Ask
@@ -20,12 +19,13 @@ class SqliteLedger:
 
     def __init__(self, store: SqliteStore) -> None:
         self._file = store.file
+        self._moves = store.moves
         self.refusals: Refusals = store.refusals
 
     async def ask(self, asks: Sequence[tuple[str, Ask]]) -> Sequence[Answer]:
         if not asks:
             return []
-        answers = await self._file.write(lambda connection: move(connection, asks))
+        answers = await self._file.commit(lambda connection: self._moves.ask(connection, asks))
         self.refusals.note(asks, answers)
         return answers
 

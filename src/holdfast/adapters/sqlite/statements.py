@@ -87,11 +87,25 @@ def statement(name: str) -> Statement:
 
 
 @cache
+def change_effects(columns: tuple[str, ...]) -> Statement:
+    """Give the statement that writes these columns of effects; its rows begin with place, state and fence."""
+    changes = ", ".join(f"{name} = v.column{number}" for number, name in enumerate(columns, 4))
+    text = _texts()["change_effects"].replace("/* set */", changes).replace("/* new */", ", ?" * len(columns))
+    return Statement(text)
+
+
+@cache
 def _all() -> dict[str, Statement]:
+    texts = _texts()
+    return {name: Statement(_TEXT.sub(lambda found: texts[found[1]], text)) for name, text in texts.items()}
+
+
+@cache
+def _texts() -> dict[str, str]:
     texts: dict[str, str] = {}
     for path in sorted((Path(__file__).parent / "sql").glob("*.sql")):
         _, *parts = _NAMED.split(path.read_text())
         for name, text in zip(parts[::2], parts[1::2], strict=True):
             # What follows the name on its line is the rest of the header.
             texts[name] = _COMMENT.sub("", "-- " + text).strip().removesuffix(";")
-    return {name: Statement(_TEXT.sub(lambda found: texts[found[1]], text)) for name, text in texts.items()}
+    return texts

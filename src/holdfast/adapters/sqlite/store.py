@@ -13,6 +13,7 @@ from holdfast.adapters.sqlite import clock, schema
 from holdfast.adapters.sqlite.commit import Commits
 from holdfast.adapters.sqlite.file import SqliteFile, connect
 from holdfast.adapters.sqlite.lane import Lane
+from holdfast.adapters.sqlite.moves import Moves
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.core.events import OUTCOMES
 from holdfast.ports.store import (
@@ -41,7 +42,8 @@ class SqliteStore:
     def __init__(self, path: str | Path) -> None:
         self.file = SqliteFile(Path(path))
         self.refusals = Refusals()
-        self._commits = Commits(self.refusals)
+        self.moves = Moves()
+        self._commits = Commits(self.refusals, self.moves)
 
     async def open(self) -> None:
         await self.file.open()

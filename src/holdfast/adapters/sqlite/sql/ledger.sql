@@ -6,24 +6,19 @@ guard, terms, state, version, fence, attempt, owner, lease_until, sender,
 request, first_sent_at, last_sent_at, asked_at, unclear, repeats, sender_gone,
 result, error, reason, resolved_by;
 
--- plan_effects: new rows; a second plan of one effect fails on its unique key.
+-- plan_effects: new rows, of which no move was made yet; a second plan of one effect fails on its unique key.
 INSERT INTO effects ({effect_columns})
 VALUES (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'PLANNED', 0, 0, 0, '', 0, '', NULL, NULL, NULL, NULL, 0, 0, '', NULL, NULL, '', ''
 ) /* more */;
 
 -- read_effects: rows by their ids, with their places. Carried by the unique key.
 SELECT {effect_columns}, place FROM effects WHERE effect_id IN (? /* more */);
 
--- change_effects: what moves changed, where state and fence are still those that were decided on; if
--- fewer rows are touched, all is rolled back. A request that stays is not given. Carried by the primary key.
-UPDATE effects SET
-    guard = v.column4, terms = v.column5, state = v.column6, version = v.column7, fence = v.column8,
-    attempt = v.column9, owner = v.column10, lease_until = v.column11, sender = v.column12, request = coalesce(v.column13, request),
-    first_sent_at = v.column14, last_sent_at = v.column15, asked_at = v.column16, unclear = v.column17,
-    repeats = v.column18, sender_gone = v.column19, result = v.column20, error = v.column21, reason = v.column22,
-    resolved_by = v.column23
-FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /* more */) AS v
+-- change_effects: the columns that moves changed, where state and fence are still those that were decided on; if fewer
+-- rows are touched, all is rolled back. /* set */ and /* new */ are filled in. Carried by the primary key.
+UPDATE effects SET /* set */
+FROM (VALUES (?, ?, ? /* new */) /* more */) AS v
 WHERE effects.place = v.column1 AND effects.state = v.column2 AND effects.fence = v.column3;
 
 -- tell_moves: lines of the story; a second line of one version fails on the primary key.
