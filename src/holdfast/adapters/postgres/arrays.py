@@ -15,7 +15,7 @@ from psycopg.pq import Format
 _HEAD = Struct(">iiIii")
 _EMPTY = Struct(">iiI")
 _SIZE = Struct(">i")
-_SIZES = tuple(map(_SIZE.pack, range(4096)))
+_size = lru_cache(maxsize=4096)(_SIZE.pack)
 _NULL = _SIZE.pack(-1)
 _YES, _NO = _SIZE.pack(1) + b"\x01", _SIZE.pack(1) + b"\x00"
 
@@ -57,31 +57,16 @@ class Numbers(Packed):
 
 def texts(values: Iterable[str | None]) -> Texts:
     """Pack texts; None is null."""
-    parts = [b""]
-    nulls = count = 0
-    for value in values:
-        count += 1
-        if value is None:
-            nulls = 1
-            parts.append(_NULL)
-        else:
-            data = value.encode()
-            parts += (_size(data), data)
-    return Texts(_array(parts, count, nulls, Texts.element_oid))
+    found = list(values)
+    first = found[0] if found else None
+    if first is not None and found.count(first) == len(found):  # a batch of one kind: one state, one owner
+        return Texts(_alike(first.encode(), len(found), Texts.element_oid))
+    return Texts(_sized([None if value is None else value.encode() for value in found], Texts.element_oid))
 
 
 def binaries(values: Iterable[bytes | None]) -> Binaries:
     """Pack bytes; None is null."""
-    parts = [b""]
-    nulls = count = 0
-    for data in values:
-        count += 1
-        if data is None:
-            nulls = 1
-            parts.append(_NULL)
-        else:
-            parts += (_size(data), data)
-    return Binaries(_array(parts, count, nulls, Binaries.element_oid))
+    return Binaries(_sized(list(values), Binaries.element_oid))
 
 
 def flags(values: Sequence[bool]) -> Flags:
@@ -99,9 +84,10 @@ def numbers(values: Iterable[int]) -> Numbers:
 
 def numbers_or_none(values: Sequence[int | None]) -> Numbers:
     """Pack numbers of 64 bits; None is null."""
-    parts = [b""]
+    if values.count(None) == 0:
+        return numbers(values)  # type: ignore[arg-type]  # there is no None
     one = _layout(1).pack
-    parts += [_NULL if value is None else one(8, value) for value in values]
+    parts = [b"", *(_NULL if value is None else one(8, value) for value in values)]
     return Numbers(_array(parts, len(values), 1, Numbers.element_oid))
 
 
@@ -111,9 +97,20 @@ def teach(connection: AsyncConnection) -> None:
         connection.adapters.register_dumper(dumper.packed, dumper)
 
 
-def _size(data: bytes) -> bytes:
-    size = len(data)
-    return _SIZES[size] if size < len(_SIZES) else _SIZE.pack(size)
+def _alike(data: bytes, count: int, oid: int) -> bytes:
+    """Lay out the same value `count` times."""
+    return _array([b"", (_SIZE.pack(len(data)) + data) * count], count, 0, oid)
+
+
+def _sized(values: list[bytes | None], oid: int) -> bytes:
+    """Lay out values, each after its size; None is null."""
+    count, nulls = len(values), values.count(None)
+    if nulls == count:
+        return _array([b"", _NULL * count], count, min(nulls, 1), oid)
+    parts = [b""] * (2 * count + 1)
+    parts[1::2] = [_NULL if data is None else _size(len(data)) for data in values]
+    parts[2::2] = [data or b"" for data in values] if nulls else values  # type: ignore[assignment]  # no None is left
+    return _array(parts, count, min(nulls, 1), oid)
 
 
 def _array(parts: list[bytes], count: int, nulls: int, oid: int) -> bytes:

@@ -50,7 +50,7 @@ class Connection:
     async def run(self, asked: Statement, values: Mapping[str, Any] | None = None) -> list[Any]:
         """Run a statement, and give its rows."""
         await self.run_ordered(asked.sql, asked.ordered(values or {}))
-        return [] if self._cursor.description is None else await self._cursor.fetchall()
+        return await self._cursor.fetchall() if _has_rows(self._cursor) else []
 
     async def run_packed(self, asked: Statement, values: Mapping[str, Packed]) -> list[Any]:
         """Run a statement whose parameters are all packed, and give its rows."""
@@ -70,7 +70,7 @@ class Connection:
             cursors = [AsyncRawCursor(self.link) for _ in asked]
             for cursor, (one, values) in zip(cursors, asked, strict=True):
                 await cursor.execute(one.sql, one.ordered(values), prepare=True, binary=True)
-        return [[] if cursor.description is None else await cursor.fetchall() for cursor in cursors]
+        return [await cursor.fetchall() if _has_rows(cursor) else [] for cursor in cursors]
 
 
 class Connections:
@@ -163,6 +163,11 @@ class Connections:
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.link.close()
+
+
+def _has_rows(cursor: AsyncRawCursor) -> bool:
+    """Tell whether a statement gives rows at all; `description` would make an object of each column."""
+    return cursor.pgresult is not None and cursor.pgresult.nfields > 0
 
 
 def _name_of(url: str) -> str:
