@@ -35,10 +35,10 @@ KAFKA_PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers={host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}{listeners}
+advertised.listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}{advertised}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 log.dirs={data}
 auto.create.topics.enable=false
 num.partitions=1
@@ -130,8 +130,8 @@ class Kafka(Kind):
     def prepare(self, folder: Path, ports: Mapping[str, int]) -> None:
         fetch_jars()
         properties = folder / "server.properties"
-        values = KAFKA_PROPERTIES.format(host=HOST, data=folder / "data", **ports)
-        properties.write_text(values, encoding="utf-8")
+        values = {"host": HOST, "data": folder / "data", "port": ports["port"], "controller": ports["controller"]}
+        properties.write_text(KAFKA_PROPERTIES.format(**values, **_proxied(ports)), encoding="utf-8")
         (folder / "log4j2.properties").write_text(KAFKA_LOGGING, encoding="utf-8")
         if not (folder / "data" / "bootstrap.checkpoint").exists():
             shutil.rmtree(folder / "data", ignore_errors=True)
@@ -291,6 +291,16 @@ def as_user(user: pwd.struct_passwd | None) -> Identity:
     if user is None:
         return Identity(user=None, group=None, extra_groups=None)
     return Identity(user=user.pw_uid, group=user.pw_gid, extra_groups=[])
+
+
+def _proxied(ports: Mapping[str, int]) -> dict[str, str]:
+    """The listeners behind proxies: each tells its clients the proxy's port, where they go on."""
+    numbers = [name.removeprefix("proxy") for name in ports if name.startswith("proxy")]
+    return {
+        "listeners": "".join(f",PROXY{number}://{HOST}:{ports['behind' + number]}" for number in numbers),
+        "advertised": "".join(f",PROXY{number}://{HOST}:{ports['proxy' + number]}" for number in numbers),
+        "protocols": "".join(f",PROXY{number}:PLAINTEXT" for number in numbers),
+    }
 
 
 def _jars() -> Path:

@@ -86,9 +86,9 @@ class Servers:
         draft.write_text(json.dumps(entries, indent=2, default=str) + "\n", encoding="utf-8")
         draft.replace(self.record)
 
-    def start(self, kind: Kind) -> None:
+    def start(self, kind: Kind, proxies: int = 0) -> None:
         """Start it unless it runs."""
-        server = self.known().get(kind.name) or self._settle(kind)
+        server = self.known().get(kind.name) or self._settle(kind, proxies)
         if server.alive:
             say(kind.name, f"is up on {HOST}:{server.ports['port']}")
             return
@@ -135,15 +135,17 @@ class Servers:
             say(kind.name, "data deleted")
         self.note(kind.name, replace(server, process=None))
 
-    def _settle(self, kind: Kind) -> Server:
+    def _settle(self, kind: Kind, proxies: int) -> Server:
+        """Choose its ports; Kafka, which tells its clients where to go, has two more for each proxy before it."""
         taken = {port for server in self.known().values() for port in server.ports.values()}
         ports: dict[str, int] = {}
-        for name in kind.ports:
+        proxied = [f"{end}{number}" for number in range(1, proxies + 1) for end in ("behind", "proxy")]
+        for name in (*kind.ports, *(proxied if kind.name == "kafka" else ())):
             ports[name] = _free_port(taken | set(ports.values()))
         return Server(self.folder / kind.name, ports)
 
 
-def up(servers: Servers, kinds: list[Kind], *, seconds: float, owner: int | None) -> None:
+def up(servers: Servers, kinds: list[Kind], *, seconds: float, owner: int | None, proxies: int = 0) -> None:
     """Start what is down, wait until all answer."""
     missing = [program for kind in kinds for program in kind.missing()]
     if missing:
@@ -153,7 +155,7 @@ def up(servers: Servers, kinds: list[Kind], *, seconds: float, owner: int | None
         ran = {name for name, server in servers.known().items() if server.alive}
         try:
             for kind in kinds:
-                servers.start(kind)
+                servers.start(kind, proxies)
             for kind in kinds:
                 servers.wait(kind, seconds)
         except BaseException:
@@ -235,7 +237,7 @@ def main(command: str | None = None) -> None:
 def _obey(given: argparse.Namespace, servers: Servers, kinds: list[Kind]) -> int:
     match given.command:
         case "up":
-            up(servers, kinds, seconds=given.timeout, owner=given.owner)
+            up(servers, kinds, seconds=given.timeout, owner=given.owner, proxies=given.proxies)
             print(f'to use them: eval "$({_how("env", servers)})"    to stop them: {_how("down", servers)}')
         case "down":
             down(servers, kinds, by_force=given.kill, wipe=given.wipe)
@@ -273,6 +275,9 @@ def _arguments(command: str | None) -> argparse.Namespace:
     start = commands.add_parser("up", parents=[shared], help="start what is down, wait until all answer")
     start.add_argument("--timeout", type=float, default=120, help="seconds to wait for each (default 120)")
     start.add_argument("--while", dest="owner", type=int, metavar="PID", help="delete everything when PID has ended")
+    start.add_argument(
+        "--proxies", type=int, default=0, metavar="N", help="Kafka gets N listeners for proxies before it"
+    )
     end = commands.add_parser("down", parents=[shared], help="stop what is up; ports and data stay")
     end.add_argument("--kill", action="store_true", help="SIGKILL to the server and its children")
     end.add_argument("--wipe", action="store_true", help="delete the data too")
