@@ -73,6 +73,11 @@ class Process:
         self._running.kill()
         return await self._running.wait() == -signal.SIGKILL
 
+    async def ended(self) -> int:
+        """Wait for the end of this life; negative for the signal that ended it."""
+        assert self._running is not None, f"{self.name} was never started"
+        return await self._running.wait()
+
     def pause(self) -> None:
         """SIGSTOP: its connections stay open and it does nothing."""
         os.kill(self.pid, signal.SIGSTOP)

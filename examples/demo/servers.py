@@ -13,25 +13,33 @@ NAMES = ("kafka", "postgres", "redis")
 class Servers:
     """The three servers of one folder, and what may happen to them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, proxies: int = 0) -> None:
         self.folder = folder
+        self._proxies = proxies
+        self._guarded = False
 
     async def start(self, *names: str) -> None:
         """Start what is down, on the port it had; return when it answers."""
-        await self._do("up", "--while", str(os.getpid()), *names)
+        guard = [] if self._guarded else ["--while", str(os.getpid())]
+        self._guarded = True
+        await self._do("up", *guard, "--proxies", str(self._proxies), *names)
 
     async def stop(self, *names: str) -> None:
         """Shut down in order."""
         await self._do("down", *names)
 
+    async def kill(self, *names: str) -> None:
+        """SIGKILL to the server and its children."""
+        await self._do("down", "--kill", *names)
+
     async def wipe(self, *names: str) -> None:
         """SIGKILL, then delete the data."""
         await self._do("down", "--kill", "--wipe", *names)
 
-    def port(self, name: str) -> int:
+    def port(self, name: str, which: str = "port") -> int:
         """Give the port on 127.0.0.1."""
         known = json.loads((self.folder / "servers.json").read_text(encoding="utf-8"))
-        return int(known[name]["ports"]["port"])
+        return int(known[name]["ports"][which])
 
     def settings(self, namespace: str) -> dict[str, str]:
         """Give the environment of a process that is to use them."""
