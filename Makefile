@@ -5,6 +5,9 @@ SHELL := /bin/sh
 
 PYTHON ?=
 PYTEST_ARGS ?=
+RUNS ?= 2000
+FAULTS ?= 100
+ARGS ?=
 py := .venv/bin/python
 ready := .venv/.ready
 bench_ready := .venv-bench/.ready
@@ -45,8 +48,8 @@ bench: $(bench_ready) servers ## Holdfast and its peers side by side, an effect 
 	@.venv-bench/bin/python bench/run.py; peers=$$?; .venv-bench/bin/python bench/effects.py && exit $$peers
 
 .PHONY: chaos
-chaos: $(ready) servers ## the long form of the chaos tests
-	@$(py) -m tests.chaos
+chaos: $(ready) servers ## RUNS=2000 orders in a storm of FAULTS=100 faults, then stories (ARGS="--only storm --seed 7")
+	@$(py) -m tests.chaos --runs $(RUNS) --faults $(FAULTS) $(ARGS)
 
 .PHONY: format
 format: $(ready) ## put the code into its form, mend what ruff can mend

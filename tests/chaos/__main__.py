@@ -1,4 +1,4 @@
-"""The long form of the chaos tests: `python -m tests.chaos --runs 200 --kills 20`; writes build/report/chaos.json."""
+"""A storm, then the stories: `python -m tests.chaos --runs 2000 --faults 100`; writes build/report/chaos.json."""
 
 import argparse
 import asyncio
@@ -17,32 +17,40 @@ from examples.demo.servers import Servers
 from examples.demo.view import write_report
 from tests.chaos import stories
 from tests.chaos.stories import Stage, Told
+from tests.chaos.storm import FEWEST, PER_FAULT, Plan, Report, storm, table
 
 Story = tuple[str, bool, Callable[[Stage], Awaitable[Told]]]
+STORM = "storm"
 
 
 def main() -> int:
-    """Tell all stories of the chosen profile."""
+    """Tell all that was asked for; 1 unless everything holds."""
     given = _arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="holdfast-chaos-"))
     folder.chmod(0o755)  # PostgreSQL's own user has to come through
+    weather: list[Report] = []
     told: list[Told] = []
     good = False
     try:
-        asyncio.run(_tell(given, folder, told))
-        good = all(one.holds for one in told)
+        asyncio.run(_tell(given, folder, weather, told))
+        good = all(one.holds for one in weather) and all(one.holds for one in told)
     except KeyboardInterrupt:
         print("stopped; everything that was started is down", file=sys.stderr)
         return 130
     finally:
-        report: list[Any] = [msgspec.to_builtins(one) | {"holds": one.holds} for one in told]
-        print(f"report: {write_report('chaos', {'good': good, 'seed': given.seed, 'stories': report})}")
+        print(f"report: {write_report('chaos', _report(good, given.seed, weather, told))}")
         if given.keep or not good:
             print(f"kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
     return 0 if good else 1
+
+
+def _report(good: bool, seed: int, weather: list[Report], told: list[Told]) -> dict[str, Any]:
+    of_storm: dict[str, Any] = msgspec.to_builtins(weather[0]) if weather else {}
+    of_stories = [msgspec.to_builtins(one) | {"holds": one.holds} for one in told]
+    return {"good": good, "seed": seed, **of_storm, "stories": of_stories}
 
 
 def _stories(kills: int) -> list[Story]:
@@ -57,19 +65,28 @@ def _stories(kills: int) -> list[Story]:
     ]
 
 
-async def _tell(given: argparse.Namespace, folder: Path, told: list[Told]) -> None:
-    wanted = [
-        story
-        for story in _stories(given.kills)
-        if (given.profile == "both" or story[1] == (given.profile == "cluster")) and given.only in (None, story[0])
-    ]
+async def _tell(given: argparse.Namespace, folder: Path, weather: list[Report], told: list[Told]) -> None:
+    if given.only in (None, STORM):
+        (folder / STORM).mkdir(mode=0o755)
+        seconds = given.faults * PER_FAULT
+        plan = Plan(runs=given.runs, faults=given.faults, seed=given.seed, seconds=seconds)
+        weather.append(await storm(folder / STORM, plan))
+        print(table(weather[0]), flush=True)
+    if given.only != STORM:
+        await _tell_stories(given, folder, told)
+
+
+async def _tell_stories(given: argparse.Namespace, folder: Path, told: list[Told]) -> None:
+    wanted = [story for story in _stories(given.kills) if given.only in (None, story[0])]
     servers = Servers(folder / "servers")
     try:
         if any(needs_servers for _, needs_servers, _ in wanted):
             await servers.start()
         for name, needs_servers, tell in wanted:
-            stage = Stage(folder / name, runs=given.runs, seed=given.seed, servers=servers if needs_servers else None)
-            print(f"{name}: {given.runs} runs, seed {given.seed} …", flush=True)
+            stage = Stage(
+                folder / name, runs=given.story_runs, seed=given.seed, servers=servers if needs_servers else None
+            )
+            print(f"{name}: {given.story_runs} runs, seed {given.seed} …", flush=True)
             told.append(await tell(stage))
             print(_line(told[-1]), flush=True)
     finally:
@@ -87,13 +104,19 @@ def _line(told: Told) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("--runs", type=int, default=200, help="orders in each story (default 200)")
-    parser.add_argument("--kills", type=int, default=20, help="kill -9 in each killing story (default 20)")
-    parser.add_argument("--profile", choices=("embedded", "cluster", "both"), default="both")
-    parser.add_argument("--only", choices=[name for name, _, _ in _stories(0)], help="just this story")
+    parser.add_argument("--runs", type=int, default=2000, help="orders in the storm (default 2000)")
+    parser.add_argument(
+        "--faults", type=int, default=100, help=f"faults in the storm (default 100), one each {PER_FAULT:g} s"
+    )
+    parser.add_argument("--story-runs", type=int, default=60, help="orders in each story (default 60)")
+    parser.add_argument("--kills", type=int, default=8, help="kill -9 in each killing story (default 8)")
+    parser.add_argument("--only", choices=[STORM, *(name for name, _, _ in _stories(0))], help="just this one")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="what chance is drawn from")
     parser.add_argument("--keep", action="store_true", help="keep the folder with files, books and logs")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.runs < FEWEST * given.faults:
+        parser.error(f"{given.faults} faults need at least {FEWEST * given.faults} --runs")
+    return given
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ async def examined(client: Client, customers: Customers) -> Found:
     )
 
 
-def faults_of(run: StoredRun | None, client: Client) -> Iterable[str]:
+def faults_of(run: StoredRun | None, client: Client, steps: frozenset[str] = STEPS) -> Iterable[str]:
     """Say what is wrong with one run's history."""
     if run is None:
         yield "not in the store"
@@ -70,12 +70,12 @@ def faults_of(run: StoredRun | None, client: Client) -> Iterable[str]:
     events = [client.profile.codec.decode_event(event.type, event.data) for event in run.history]
     for kind in (StepScheduled, StepCompleted):
         times = Counter(event.step_id for event in events if isinstance(event, kind))
-        if times != dict.fromkeys(STEPS, 1):
+        if times != dict.fromkeys(steps, 1):
             yield f"{kind.__name__}: {dict(times)}"
 
 
 async def published(
-    client: Client, customers: Customers, broker: str, *, in_order: bool = True, patience: float = 60.0
+    client: Client, names: Iterable[str], broker: str, *, in_order: bool = True, patience: float = 60.0
 ) -> tuple[str, ...]:
     """Say what is wrong with what the topics tell; what is still on its way there is waited for.
 
@@ -84,8 +84,8 @@ async def published(
     wrong: list[str] = []
     told_events: dict[str, list[str]] = {}
     told_outcomes: dict[str, list[str]] = {}
-    for order in customers.orders:
-        run = await client.profile.store.history(order["order"])
+    for name in names:
+        run = await client.profile.store.history(name)
         if run is not None:
             ids = [f"{event.run_id}/{event.incarnation}/{event.seq}" for event in run.history]
             told_events[run.row.run_id], told_outcomes[run.row.run_id] = ids, ids[-1:]

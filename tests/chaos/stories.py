@@ -73,7 +73,8 @@ class Stage:
         if self.servers is None:
             return found
         broker = f"127.0.0.1:{self.servers.port('kafka')}"
-        topics = await published(shop.client, shop.customers, broker, in_order=in_order)
+        names = [order["order"] for order in shop.customers.orders]
+        topics = await published(shop.client, names, broker, in_order=in_order)
         return msgspec.structs.replace(found, wrong=found.wrong + topics)
 
 
@@ -145,7 +146,7 @@ async def redis_flushed(stage: Stage) -> Told:
         shop.customers.place(stage.runs, apart=0.05)
         for _ in range(3):
             await _some_are_under_way(shop)
-            await _flush(stage.servers.port("redis"))
+            await flush(stage.servers.port("redis"))
             await asyncio.sleep(stage.chance.uniform(0.1, 0.5))
         return stage.told("cluster: Redis flushed", await stage.ended(shop))
 
@@ -228,7 +229,7 @@ async def _until(condition: Callable[[], Awaitable[bool]], otherwise: str, patie
         await asyncio.sleep(0.05)
 
 
-async def _flush(port: int) -> None:
+async def flush(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"FLUSHALL\r\n")
     assert await reader.readline() == b"+OK\r\n"
