@@ -81,6 +81,7 @@ class Engine:
         self._profile = profile
         self._local: LocalWorker | None = None
         self._serving: list[asyncio.Task[None]] = []
+        self._takes = True
         self._effects = effects_of(profile, self.process)
         execution = Execution(profile.store, self._effects)
         if orchestrator and worker and local:
@@ -90,7 +91,7 @@ class Engine:
             self.orchestrator = orchestrator_of(
                 profile,
                 self.process,
-                serves=None if self._local is None else (lambda queue: not wanted or queue in wanted),
+                serves=None if self._local is None else (lambda queue: self._takes and (not wanted or queue in wanted)),
                 local=self._local,
                 cache_bytes=cache_bytes,
             )
@@ -138,10 +139,10 @@ class Engine:
             task.result()
 
     async def _drain(self, deadline: float) -> None:
-        if self.worker is not None:
-            await self.worker.drain(deadline)
-        if self._local is not None:
-            await self._local.drain(deadline)
+        """Let both workers finish in the same time; what is scheduled meanwhile is for other processes."""
+        self._takes = self._profile.embedded  # there are no others
+        workers = [part.drain(deadline) for part in (self.worker, self._local) if part is not None]
+        await asyncio.gather(*workers)
         if self.orchestrator is not None:
             await self.orchestrator.drain()
 
