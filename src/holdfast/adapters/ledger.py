@@ -8,6 +8,9 @@ Laws of this file:
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
+from itertools import compress
+from operator import is_not
 from typing import Any
 
 import msgspec
@@ -30,7 +33,7 @@ WAITING = frozenset({IN_DOUBT, PARKED})
 Flat = tuple[Any, ...]
 
 _FIELDS = Effect.__struct_fields__
-_PACKED = frozenset({"result", "error"})
+_PACKED = frozenset({"terms", "result", "error"})
 
 _pack = msgspec.msgpack.Encoder().encode
 _terms = msgspec.msgpack.Decoder(Terms).decode
@@ -64,19 +67,23 @@ def terms_of(e: Effect) -> Flat:
 
 
 def difference(change: Change) -> tuple[tuple[str, ...], list[Any]]:
-    """Give the columns that moves changed, and what they are to hold."""
-    columns: list[str] = []
-    values: list[Any] = []
-    for name, was, now in zip(_FIELDS, astuple(change.was), astuple(change.now), strict=True):
-        if was is now or was == now:
-            continue
-        columns.append(name)
-        if name == "terms":
-            columns.append("guard")
-            values += (_pack(now), now.guard)
-        else:
-            values.append(_pack(now) if name in _PACKED and now is not None else now)
-    return tuple(columns), values
+    """Give the columns that moves changed, and what they are to hold; some may hold it already."""
+    now = astuple(change.now)
+    differs = list(map(is_not, astuple(change.was), now))
+    columns, packed = _columns(tuple(compress(_FIELDS, differs)))
+    values = list(compress(now, differs))
+    for place in packed:
+        values[place] = None if values[place] is None else _pack(values[place])
+    if len(columns) > len(values):
+        values.append(change.now.terms.guard)
+    return columns, values
+
+
+@cache
+def _columns(fields: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Give the columns of some fields, and the places of those that are packed. Terms bring their guard's column."""
+    guard = ("guard",) if "terms" in fields else ()
+    return fields + guard, tuple(place for place, name in enumerate(fields) if name in _PACKED)
 
 
 def moving(e: Effect, request: bytes | None) -> Flat:
