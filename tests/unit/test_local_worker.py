@@ -1,7 +1,7 @@
 """Steps handed over in memory: each is alone in its asyncio task as soon as anybody could tell."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -13,10 +13,17 @@ from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
 from holdfast.app.effects import carrier
 from holdfast.app.local_worker import LocalWorker
 from holdfast.app.worker import Execution
+from holdfast.core.asks import Ask
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import Payload
+from holdfast.ports.ledger import Answer
 from holdfast.profiles.profile import StoreClock
-from holdfast.sdk.definitions import step
+from holdfast.sdk.definitions import hours, step
+from holdfast.sdk.effects import effect
+from holdfast.sdk.values import GIVEN
+from holdfast.testing.conformance.effects import effect as planned
+from holdfast.testing.conformance.effects import plan
+from holdfast.testing.conformance.rows import SHARDS, owner
 
 mark: ContextVar[str] = ContextVar("mark", default="nobody's")
 gate: ContextVar[asyncio.Event] = ContextVar("gate")
@@ -67,12 +74,30 @@ async def local_cancels_itself(number: int) -> int:
     return number
 
 
+@effect(guard="provider_key", window=hours(24))
+async def local_charge(number: int, *, key: str = GIVEN) -> str:
+    return f"{key}: {number}"
+
+
+class ListeningLedger(SqliteLedger):
+    """The ledger, and how many questions came together."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        super().__init__(store)
+        self.asked: list[int] = []
+
+    async def ask(self, asks: Sequence[tuple[str, Ask]]) -> Sequence[Answer]:
+        self.asked.append(len(asks))
+        return await super().ask(asks)
+
+
 class Here:
     """A worker, and what it said."""
 
     def __init__(self, store: SqliteStore, concurrency: int) -> None:
+        self.ledger = ListeningLedger(store)
         effects = carrier(
-            ledger_=SqliteLedger(store),
+            ledger_=self.ledger,
             store=store,
             clock=StoreClock(),
             host=LinuxHost(),
@@ -102,6 +127,23 @@ class Here:
             )
         )
 
+    def hand_over_effect(self, effect_id: str) -> None:
+        self.worker.submit(
+            ExecuteStep(
+                run_id="run",
+                incarnation=0,
+                step_id=effect_id,
+                attempt=1,
+                name="local_charge",
+                kind="effect",
+                queue="default",
+                input=Payload(data=b"1"),
+                timeout=60.0,
+                guard="provider_key",
+                key=effect_id,
+            )
+        )
+
     async def hears(self, *step_ids: str) -> None:
         async with asyncio.timeout(10):
             while not self.said.keys() >= set(step_ids):
@@ -124,6 +166,15 @@ def here(tmp_path: Path) -> Callable[..., Here]:
     gate.set(asyncio.Event())
     seen.set([])
     return lambda concurrency=256: Here(SqliteStore(tmp_path / "unused.db"), concurrency)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "holdfast.db")
+    await store.install(SHARDS)
+    await store.open()
+    yield store
+    await store.close()
 
 
 async def test_steps_that_do_not_wait_share_one_task(here: Callable[..., Here]) -> None:
@@ -247,3 +298,17 @@ async def test_a_worker_that_drains_takes_nothing_new(here: Callable[..., Here])
     one.hand_over("local_quick", "later")
     await asyncio.sleep(0)
     assert (list(one.said), one.worker.idle) == (["slow"], True)
+
+
+@pytest.mark.parametrize(("places", "asked"), [(256, [5, 5]), (1, [1] * 10)])
+async def test_effects_that_are_handed_over_together_ask_the_ledger_together(
+    store: SqliteStore, places: int, asked: list[int]
+) -> None:
+    names = [f"charge#{number}" for number in range(5)]
+    await plan(await owner(store), *map(planned, names))
+    one = Here(store, places)
+    for name in names:
+        one.hand_over_effect(name)
+    await one.hears(*names)
+    assert [one.value(name) for name in names] == [b'"%b: 1"' % name.encode() for name in names]
+    assert one.ledger.asked == asked
