@@ -18,7 +18,7 @@ from holdfast.core.asks import RETRY, SUCCEED, Begin, Doubt, Prove
 from holdfast.core.commands import CancelRun, ResolveEffect
 from holdfast.core.effects import Effect
 from holdfast.core.payload import Payload, claim_check
-from holdfast.core.run import CANCELLED, FAILED, PARKED
+from holdfast.core.run import CANCELLED, COMPLETED, FAILED, PARKED
 from holdfast.ports.ledger import Story
 from holdfast.sdk.definitions import Retry, seconds, workflow
 from holdfast.sdk.effects import effect
@@ -30,12 +30,16 @@ QUICK = Retry(attempts=4, initial=0.01, backoff=1.0)
 sent: Counter[str] = Counter()
 raises: dict[str, list[BaseException]] = {}
 released: dict[str, threading.Event] = {}
+begun = asyncio.Event()
+gate = asyncio.Event()
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     sent.clear()
     raises.clear()
+    begun.clear()
+    gate.clear()
 
 
 @pytest.fixture
@@ -356,3 +360,27 @@ async def test_a_persons_retry_of_an_effect_that_was_cancelled_sends_nothing(fil
         await resolve(engine, "a", RETRY)
         await engine.until_status("a", CANCELLED)
         assert (sent["a"], (await story(engine, "a")).effect.state) == (1, ledger.CANCELLED)
+
+
+@effect(guard="provider_key", window=seconds(60), margin=seconds(1), retry=QUICK)
+async def fault_slow(name: str, *, key: str = GIVEN) -> str:
+    if not sent[name]:
+        begun.set()
+        await gate.wait()
+    return happen(name)
+
+
+@workflow
+async def fault_slowly(name: str) -> str:
+    return await fault_slow(name)
+
+
+async def test_an_effect_in_doubt_that_was_cancelled_is_still_brought_to_its_verdict(file: Path) -> None:
+    raises["a"] = [ConnectionResetError()]
+    async with process(file) as engine:
+        await engine.start("fault_slowly", "a", "a")
+        await begun.wait()
+        await engine.submit("a", CancelRun(reason="enough"))
+        gate.set()
+        await engine.until_status("a", COMPLETED, CANCELLED)
+        assert (sent["a"], (await story(engine, "a")).effect.state) == (2, ledger.SUCCEEDED)

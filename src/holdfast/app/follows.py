@@ -52,17 +52,16 @@ class Follows:
     def _scheduled(self, draft: Draft, live: LiveRun, _: Run, event: e.StepScheduled, at: int) -> None:
         if event.guard is not None:
             effect_requests.plan(draft, live, event, at)
-        self._send_first(draft, live, event.step_id, at)
+        step = live.run.open_steps.get(event.step_id)
+        if step is not None and step.withdrawn:  # by this very turn: the ledger closes it once it is planned
+            self.expect(draft, live, step, 0, at)
+        else:
+            self._send_first(draft, live, event.step_id, at)
 
     def _send_first(self, draft: Draft, live: LiveRun, step_id: str, at: int) -> None:
-        """Send an attempt that was just scheduled, unless the same turn has ended the wait for it.
-
-        An effect that the same turn has withdrawn is closed by the ledger, once it is planned.
-        """
+        """Send an attempt that was just scheduled, unless the same turn has ended the wait for it."""
         step = live.run.open_steps.get(step_id)
-        if step is not None and step.withdrawn:
-            self.expect(draft, live, step, 0, at)
-        elif step is not None:
+        if step is not None:
             self.send(draft, live, step, 0, at)
 
     def _attempted(self, draft: Draft, live: LiveRun, _: Run, event: e.StepAttempted, at: int) -> None:
