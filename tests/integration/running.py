@@ -47,6 +47,7 @@ TOPICS = [
 ]
 
 Decorate = Callable[[SqliteStore], Store]
+LedgerOf = Callable[[SqliteStore], Ledger]
 
 
 class FastClock:
@@ -294,6 +295,7 @@ async def process(
     name: str = "p1",
     *,
     decorate: Decorate = lambda store: store,
+    ledger_of: LedgerOf = SqliteLedger,
     publishes: bool = False,
     cache_bytes: int = CACHE_BYTES,
     begin: bool = True,
@@ -308,7 +310,7 @@ async def process(
     await log.open()
     running = Process(
         decorate(file),
-        SqliteLedger(file),
+        ledger_of(file),
         log,
         name,
         publishes=publishes,
