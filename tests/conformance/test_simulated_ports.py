@@ -1,0 +1,125 @@
+"""The simulated store, log and keys keep the laws of their ports, as the real ones do."""
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Sequence
+from contextvars import Context
+
+import pytest
+
+from holdfast.ports.log import Topic
+from holdfast.testing.conformance.keys import Advance, Flush, KeysConformance
+from holdfast.testing.conformance.log import PARTITIONS, LogConformance
+from holdfast.testing.conformance.rows import SHARDS
+from holdfast.testing.conformance.store import StoreConformance
+from tests.simulation.broker import Broker
+from tests.simulation.faults import Faults
+from tests.simulation.keys import KeyServer, SimulatedKeys
+from tests.simulation.log import SimulatedLog
+from tests.simulation.loop import Life
+from tests.simulation.store import SimulatedStore, Truth
+from tests.simulation.wire import Wire
+
+_names = itertools.count()
+
+
+def calm() -> Wire:
+    """A way on which nothing goes wrong."""
+    faults = Faults(random.Random(0))
+    faults.on = False
+    return Wire(Life(f"process-{next(_names)}"), faults, random.Random(0), outside=Context(), wake=lambda _: None)
+
+
+def now() -> int:
+    return time.time_ns() // 1_000
+
+
+class TestSimulatedStore(StoreConformance):
+    @pytest.fixture
+    async def truth(self) -> Truth:
+        return Truth(now)
+
+    @pytest.fixture
+    async def store(self, truth: Truth) -> SimulatedStore:
+        truth.install(SHARDS)
+        return SimulatedStore(truth, calm())
+
+    @pytest.fixture
+    async def another_store(self, truth: Truth) -> SimulatedStore:
+        return SimulatedStore(truth, calm())
+
+    @pytest.fixture
+    async def nothing(self) -> Truth:
+        return Truth(now)
+
+    @pytest.fixture
+    async def blank(self, nothing: Truth) -> SimulatedStore:
+        return SimulatedStore(nothing, calm())
+
+    @pytest.fixture
+    async def another_blank(self, nothing: Truth) -> SimulatedStore:
+        return SimulatedStore(nothing, calm())
+
+
+class TestSimulatedLog(LogConformance):
+    @pytest.fixture
+    async def broker(self) -> Broker:
+        return Broker(now, random.Random(0))
+
+    @pytest.fixture
+    async def log(self, broker: Broker) -> SimulatedLog:
+        return SimulatedLog(broker, calm())
+
+    @pytest.fixture
+    async def another_log(self, broker: Broker) -> SimulatedLog:
+        return SimulatedLog(broker, calm())
+
+    @pytest.fixture
+    async def topics(self, broker: Broker) -> Sequence[Topic]:
+        made = [Topic(f"h.{name}.v1", PARTITIONS) for name in ("commands", "results", "tasks.default")]
+        broker.install(made)
+        return made
+
+
+class HandClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> int:
+        return int(self.seconds * 1_000_000)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        await asyncio.sleep(0)
+
+
+class TestSimulatedKeys(KeysConformance):
+    @pytest.fixture
+    def clock(self) -> HandClock:
+        return HandClock()
+
+    @pytest.fixture
+    async def server(self, clock: HandClock) -> KeyServer:
+        return KeyServer(clock)
+
+    @pytest.fixture
+    async def keys(self, server: KeyServer) -> SimulatedKeys:
+        return SimulatedKeys(server, calm())
+
+    @pytest.fixture
+    async def flush(self, server: KeyServer) -> Flush:
+        async def forget() -> None:
+            server.forget()
+
+        return forget
+
+    @pytest.fixture
+    def advance(self, clock: HandClock) -> Advance:
+        return clock.sleep

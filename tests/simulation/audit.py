@@ -1,0 +1,181 @@
+"""The auditor: sees every commit, every record and every step, and knows the laws.
+
+Laws of this file:
+- Nothing is published and nothing executed that is not committed; an event is published as it is stored, after all
+  before it.
+- A history is gapless, its times never go back, and no event contradicts those before it.
+- A shard's epoch has one owner. A task is marked as done after its result was published.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from holdfast.adapters.avro.codec import AvroCodec
+from holdfast.app.records import Topics, header
+from holdfast.core import events as e
+from holdfast.core.identity import event_id
+from holdfast.core.run import Run, evolve
+from holdfast.ports.log import Record
+from holdfast.ports.store import ShardBatch, StoredEvent
+from tests.simulation.store import Truth
+
+SKEW = 200_000
+"""Microseconds by which two processes' clocks may differ."""
+EXPECTED_DEAD = frozenset({"run_ended"})
+CODEC = AvroCodec()
+
+Violate = Callable[[str, str], None]
+
+
+class Auditor:
+    """Folds what is committed by itself, and compares."""
+
+    def __init__(self, truth: Truth, topics: Topics, violate: Violate, note: Callable[..., None] | None = None) -> None:
+        self.runs: dict[str, Run] = {}
+        self.times: dict[str, int] = {}
+        self.published: dict[str, int] = {}
+        self.outcomes: dict[str, set[tuple[str, bytes]]] = {}
+        self.events = 0
+        self.note = note
+        self._truth = truth
+        self._topics = topics
+        self._violate = violate
+        self._owners: dict[tuple[int, int], str] = {}
+        self._inputs: set[bytes] = set()
+        self._attempts: set[tuple[str, str, int]] = set()
+        self._results: set[tuple[str, str, int]] = set()
+
+    # -- what is committed
+
+    def committed(self, batch: Mapping[int, ShardBatch], by: str) -> None:
+        for shard, part in batch.items():
+            if self.note is not None:
+                self.note(by, f"commits shard {shard} batch {part.epoch}.{part.number}", *_said(part))
+            owner = self._owners.setdefault((shard, part.epoch), by)
+            if owner != by:
+                self._violate("two owners", f"{owner} and {by} wrote to shard {shard} in epoch {part.epoch}")
+            for stored in part.events:
+                self._happened(stored)
+
+    def _happened(self, stored: StoredEvent) -> None:
+        self.events += 1
+        run_id = stored.run_id
+        run = self.runs.get(run_id) or Run(run_id, stored.incarnation)
+        event = CODEC.decode_event(stored.type, stored.data)
+        if stored.seq != run.seq + 1:
+            self._violate("gap", f"run {run_id}: seq {stored.seq} came after {run.seq}")
+        if stored.at < self.times.get(run_id, 0):
+            self._violate("time", f"run {run_id}: {stored.type} at seq {stored.seq} is older than the one before it")
+        wrong = self._contradiction(run, event, stored.at)
+        if wrong:
+            self._violate("contradiction", f"run {run_id}, seq {stored.seq}: {wrong}")
+        self.times[run_id] = stored.at
+        self.runs[run_id] = evolve(run, event)
+
+    def _contradiction(self, run: Run, event: e.Event, at: int) -> str:
+        """Say what is wrong with an event after those before it."""
+        if run.ended or run.exists is isinstance(event, e.RunStarted):
+            return f"{type(event).__name__} in a run that is {run.status or 'not there'}"
+        match event:
+            case e.StepScheduled(step_id=step_id):
+                self._attempts.add((run.run_id, step_id, 1))
+                self._inputs.add(event.input.data)
+                return f"{step_id} is scheduled twice" if run.knows(step_id) else ""
+            case e.StepAttempted(step_id=step_id, attempt=attempt):
+                self._attempts.add((run.run_id, step_id, attempt))
+                step = run.open_steps.get(step_id)
+                early = step is None or step.due_at is None or at < step.due_at - SKEW
+                return f"attempt {attempt} of {step_id} is not due" if early else ""
+            case e.StepRetried(step_id=step_id, attempt=attempt):
+                step = run.open_steps.get(step_id)
+                wrong = step is None or step.attempt != attempt - 1 or step.due_at is not None
+                return f"attempt {attempt} of {step_id} follows nothing" if wrong else ""
+            case e.StepCompleted(step_id=step_id) | e.StepFailed(step_id=step_id) | e.StepAbandoned(step_id=step_id):
+                return "" if step_id in run.open_steps else f"{type(event).__name__}: {step_id} is not open"
+            case e.TimerFired(timer_id=timer_id):
+                due = run.timers.get(timer_id)
+                return f"timer {timer_id} is not due" if due is None or at < due - SKEW else ""
+            case e.CancelRequested():
+                return "cancelled twice" if run.cancelling else ""
+            case _:
+                return ""
+
+    # -- what is published
+
+    def heard(self, record: Record, by: str) -> None:
+        topics = self._topics
+        if self.note is not None:
+            self.note(
+                by, "->", f"{record.topic.split('.', 1)[1]}/{record.partition}@{record.offset}", self._words(record)
+            )
+        if record.topic == topics.events:
+            self._event(record, by)
+        elif record.topic == topics.outcomes:
+            self._outcome(record, by)
+        elif record.topic == topics.results:
+            result = CODEC.decode_result(record.value)
+            self._results.add((result.run_id, result.step_id, result.attempt))
+        elif record.topic == topics.dlq:
+            reason = (header(record, "holdfast_error_class") or b"").decode()
+            if reason not in EXPECTED_DEAD:
+                text = (header(record, "holdfast_error") or b"").decode()
+                self._violate("dead letter", f"{reason}: {text}")
+        elif record.topic != topics.commands:
+            task = CODEC.decode_task(record.value)
+            if (task.run_id, task.step_id, task.attempt) not in self._attempts:
+                self._violate("published first", f"{by} sent {task.step_id} of {task.run_id} before it was committed")
+
+    def _words(self, record: Record) -> object:
+        """Say for a trace what a record says."""
+        topics = self._topics
+        if record.topic == topics.commands:
+            return CODEC.decode_command(record.headers, record.value)
+        if record.topic == topics.results:
+            result = CODEC.decode_result(record.value)
+            return f"{result.run_id} {result.step_id} attempt {result.attempt} {result.error and result.error.type}"
+        if record.topic.startswith(f"{topics.namespace}.tasks."):
+            task = CODEC.decode_task(record.value)
+            return f"{task.run_id} {task.step_id} attempt {task.attempt}"
+        return (header(record, "ce_id") or b"").decode()
+
+    def _event(self, record: Record, by: str) -> None:
+        run_id, _, rest = (header(record, "ce_id") or b"").decode().partition("/")
+        incarnation, seq = map(int, rest.split("/"))
+        history = self._truth.histories.get((run_id, incarnation), [])
+        if seq > len(history) or history[seq - 1].data != record.value:
+            self._violate("published first", f"{by} told of seq {seq} of {run_id}, which is not in the store")
+        if seq > self.published.get(run_id, 0) + 1:
+            self._violate("gap on the topic", f"{by} told of seq {seq} of {run_id} before those before it")
+        self.published[run_id] = max(seq, self.published.get(run_id, 0))
+
+    def _outcome(self, record: Record, by: str) -> None:
+        told = CODEC.decode_outcome(record.value)
+        run = self.runs.get(told.run_id)
+        ce_id = (header(record, "ce_id") or b"").decode()
+        if run is None or not run.ended or ce_id != event_id(run.run_id, run.incarnation, run.seq):
+            self._violate("published first", f"{by} told the outcome {ce_id} of a run that has not ended there")
+        self.outcomes.setdefault(told.run_id, set()).add((ce_id, record.value))
+
+    def finished(self, record: Record, by: str) -> None:
+        """A worker marks a task as done."""
+        task = CODEC.decode_task(record.value)
+        if (task.run_id, task.step_id, task.attempt) not in self._results:
+            self._violate(
+                "done first", f"{by} marked {task.step_id} of {task.run_id} as done before it told its result"
+            )
+
+    # -- what is executed
+
+    def executed(self, run: str, what: str, by: str) -> None:
+        """A step begins; its arguments are in a committed history."""
+        if msgspec.json.encode({"run": run, "what": what}) not in self._inputs:
+            self._violate("executed first", f"{by} executes {what} of {run}, which is in no history")
+
+
+def _said(part: ShardBatch) -> list[str]:
+    """Say for a trace what a batch writes."""
+    said = [f"{one.run_id}/{one.seq}:{one.type}" for one in part.events]
+    said += [f"attempt {one.run_id} {one.step_id}.{one.attempt} to {one.sent_to}" for one in part.attempts_opened]
+    said += [f"inbox {one.run_id} {one.message_id}" for one in part.inbox_put]
+    return said + [f"signal {run} {message}" for run, message in part.signals]

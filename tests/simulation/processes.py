@@ -1,0 +1,186 @@
+"""The processes of a world: the engine as its composition root puts it together, over simulated fronts.
+
+Laws of this file:
+- A slot keeps one process running: one that dies is started again a moment later, under a new name.
+- A process that is stopped in good order drains; one that dies says nothing.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from holdfast.app.client import Door
+from holdfast.profiles.engine import Engine
+from holdfast.profiles.profile import Profile
+from holdfast.settings import Settings
+from tests.simulation.audit import CODEC
+from tests.simulation.clock import ProcessClock
+from tests.simulation.faults import KILL, PAUSE, SLOW, STEP_FAILS
+from tests.simulation.keys import SimulatedKeys
+from tests.simulation.log import SimulatedLog
+from tests.simulation.loop import Life
+from tests.simulation.provider import Till
+from tests.simulation.store import SimulatedStore
+from tests.simulation.wire import Wire
+from tests.simulation.workflows import HERE
+from tests.simulation.workload import Client
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+CLIENT, RUN, ORCHESTRATOR, WORKER, PRESS, EMBEDDED = "client", "run", "orchestrator", "worker", "press", "embedded"
+LONGEST_WORK = 0.4
+SLOWEST_START = 2.0
+DRAIN = 3.0
+SMALL_CACHE = 12_000
+SKEW = 0.05
+WORK = (STEP_FAILS, KILL, PAUSE, SLOW)
+
+
+def topology(chance: random.Random) -> list[tuple[str, str]]:
+    """Choose the processes of a world."""
+    kinds: Sequence[str] = chance.choice(
+        (
+            (RUN,),
+            (RUN, RUN),
+            (RUN, RUN, RUN),
+            (ORCHESTRATOR, WORKER),
+            (ORCHESTRATOR, ORCHESTRATOR, WORKER),
+            (ORCHESTRATOR, ORCHESTRATOR, WORKER, WORKER),
+            (PRESS, RUN, WORKER),
+            (EMBEDDED,),
+        )
+    )
+    names = [(f"{kind}{number}", kind) for number, kind in enumerate(kinds)]
+    return [("client", CLIENT), *names]
+
+
+class Slot:
+    """A place where a process runs, one after the other."""
+
+    def __init__(self, world: "World", name: str, kind: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.world = world
+        self.lives: list[Life] = []
+        self.process: Process | None = None
+        self._small = world.work.random() < 0.3
+
+    def start(self) -> None:
+        life = Life(f"{self.name}.{len(self.lives) + 1}")
+        life.on_death.append(self._died)
+        self.lives.append(life)
+        self.world.note("start", life.name)
+        self.process = life.context.run(Process, self.world, life, self.kind, small=self._small)
+
+    def _died(self) -> None:
+        world = self.world
+        if world.loop.stopped:
+            return
+        world.note("death of", self.lives[-1].name)
+        delay = world.order.random() * SLOWEST_START
+        world.loop.call_later(delay, self.start, context=world.loop.outside)
+
+
+class Process:
+    """One process, from its start to its end."""
+
+    def __init__(self, world: "World", life: Life, kind: str, *, small: bool) -> None:
+        self.life = life
+        self.kind = kind
+        self.world = world
+        self.wire = Wire(
+            life,
+            world.faults,
+            world.order,
+            outside=world.loop.outside,
+            wake=world.loop.go_on,
+            note=world.note,
+            traced=world.traced,
+        )
+        self.till = Till(world.provider, self.wire)
+        self.engine: Engine | None = None
+        store = SimulatedStore(world.truth, self.wire)
+        log = SimulatedLog(world.broker, self.wire)
+        clock = ProcessClock(world, (world.order.random() * 2 - 1) * SKEW)
+        embedded = any(slot.kind == EMBEDDED for slot in world.slots) or kind == EMBEDDED
+        self._stopping = False
+        HERE[life] = self
+        if kind == CLIENT:
+            door = Door(
+                store=store,
+                log_=log,
+                clock=clock,
+                codec=CODEC,
+                namespace=world.topics.namespace,
+                shards=len(world.truth.rows),
+                publishes=not embedded,
+            )
+            self._main = world.loop.create_task(Client(door, world.workload, world.broker).serve())
+            return
+        profile = Profile(
+            settings=Settings(namespace=world.topics.namespace, shards=len(world.truth.rows)),
+            store=store,
+            log=log,
+            keys=SimulatedKeys(world.keys, self.wire),
+            codec=CODEC,
+            embedded=kind == EMBEDDED,
+        )
+        profile.clock = clock
+        self.engine = Engine(
+            profile,
+            orchestrator=kind != WORKER,
+            worker=kind != ORCHESTRATOR,
+            local=kind in {RUN, PRESS, EMBEDDED},
+            queues=queues_of(kind),
+            process=life.name,
+            **({"cache_bytes": SMALL_CACHE} if small else {}),
+        )
+        self._main = world.loop.create_task(self._serve(self.engine))
+
+    async def _serve(self, engine: Engine) -> None:
+        try:
+            await engine.start()
+            await engine.failed()
+            error = None
+        except Exception as failure:  # noqa: BLE001 - whatever ends a process is to be told
+            error = failure
+        if not self._stopping:
+            self.world.violate("ended by itself", f"{self.life.name}: {error!r}")
+
+    def stop(self) -> None:
+        """Stop in good order, as for a new deployment."""
+        if not self._stopping and self.engine is not None:
+            self._stopping = True
+            self._draining = self.world.loop.create_task(self._drain(self.engine), context=self.life.context.copy())
+
+    async def _drain(self, engine: Engine) -> None:
+        await engine.stop(drain=DRAIN)
+        self.life.die()
+
+    # -- what the author's steps ask (workflows.Here)
+
+    async def work(self, run: str, what: str) -> None:
+        world = self.world
+        world.auditor.executed(run, what, self.life.name)
+        fault = world.faults.at(f"{self.life.name}/work", WORK)
+        if fault is not None:
+            await self.wire.suffer(fault)
+        await self.wire.pass_time(world.order.random() ** 3 * LONGEST_WORK)
+        if fault is not None and fault.kind == STEP_FAILS:
+            raise RuntimeError("a bad day")
+
+    async def charge(self, key: str, run: str, what: str) -> str:
+        self.world.auditor.executed(run, what, self.life.name)
+        return await self.till.charge(key, run, what)
+
+    def tries(self, run: str, what: str) -> int:
+        self.world.auditor.executed(run, what, self.life.name)
+        tries = self.world.executions
+        tries[run, what] = tries.get((run, what), 0) + 1
+        return tries[run, what]
+
+
+def queues_of(kind: str) -> tuple[str, ...]:
+    """Tell which queues a process serves; none named means all in memory."""
+    return {PRESS: ("default",), WORKER: ("default", "press")}.get(kind, ())

@@ -1,0 +1,167 @@
+"""What must be true of a world: while it lives, and when it has come to rest.
+
+Laws of this file:
+- Each run has its one right end, in the store and on the topics, with one id; what it bought was charged once.
+- Nothing is left open: no attempt, no timer, no message.
+- What a process has in memory of a run is the fold of its history, and a replay of the code agrees with all of it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from holdfast.app.live import recorded, reprogram
+from holdfast.app.programs import find_workflow
+from holdfast.core import events as e
+from holdfast.core.identity import event_id
+from holdfast.core.payload import Payload
+from holdfast.core.replay import ProgramStuck
+from holdfast.core.run import COMPLETED
+from holdfast.sdk.program import LiveProgram
+from tests.simulation.audit import CODEC
+from tests.simulation.processes import EMBEDDED, Process
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+Broken = tuple[str, str]
+
+
+def of(world: "World") -> Iterator[Broken]:
+    """Judge a world that has come to rest."""
+    for run_id in world.workload.expected:
+        yield from _end(world, run_id)
+        yield from _replay(world, run_id)
+    yield from _charges(world)
+    yield from _left_open(world)
+    for slot in world.slots:
+        if slot.process is not None:
+            yield from live_differs(slot.process)
+            yield from _unheard(slot.process)
+    for failure in world.loop.failures:
+        yield "unhandled", failure
+
+
+def untold(world: "World") -> list[str]:
+    """Name the runs of which something was not published yet."""
+    if any(slot.kind == EMBEDDED for slot in world.slots):
+        return []
+    auditor = world.auditor
+    return [
+        run_id
+        for run_id, run in auditor.runs.items()
+        if auditor.published.get(run_id, 0) < run.seq or (run.ended and run_id not in auditor.outcomes)
+    ]
+
+
+def what_is_open(world: "World") -> str:
+    """Say what has not come to rest."""
+    auditor = world.auditor
+    runs = [
+        f"{run_id}: {run.status} at seq {run.seq}, steps {list(run.open_steps)}, timers {list(run.timers)}, "
+        f"parked {run.parked.reason + ': ' + run.parked.detail if run.parked else 'no'}"
+        for run_id, run in auditor.runs.items()
+        if not run.ended
+    ]
+    deeds = [f"{type(deed.command).__name__} for {deed.run}" for deed in world.workload.deeds if not deed.done]
+    return f"runs: {runs}; not done: {deeds}; not told: {untold(world)}"
+
+
+def live_differs(process: Process) -> Iterator[Broken]:
+    """Compare the runs in a process's memory with their histories, where nobody else owns them."""
+    world = process.world
+    orchestrator = None if process.engine is None else process.engine.orchestrator
+    for live in () if orchestrator is None else orchestrator.live:
+        folded = world.auditor.runs.get(live.run.run_id)
+        mine = world.truth.rows[live.shard].owner == process.life.name
+        if mine and live.uncommitted == 0 and live.run.exists and folded != live.run:
+            yield "live differs", f"{process.life.name} has {live.run}, the history tells {folded}"
+
+
+def _end(world: "World", run_id: str) -> Iterator[Broken]:
+    wanted = world.workload.expected[run_id]
+    stored = world.truth.history(run_id)
+    if stored is None:
+        yield "lost", f"run {run_id} is not there"
+        return
+    last = CODEC.decode_event(stored.history[-1].type, stored.history[-1].data)
+    result = msgspec.json.decode(last.result.data) if isinstance(last, e.RunCompleted) else None
+    if stored.row.status != wanted.status or (wanted.status == COMPLETED and result != wanted.result):
+        yield "wrong end", f"run {run_id} is {stored.row.status} with {last}, not {wanted}"
+    if stored.row.status != world.auditor.runs[run_id].status:
+        yield "row differs", f"run {run_id}: the row says {stored.row.status}"
+    told = world.workload.told.get(run_id)
+    if told is not None and told.status != wanted.status:
+        yield "told wrong", f"the client of {run_id} was told {told}"
+    outcomes = world.auditor.outcomes.get(run_id, set())
+    ce_id = event_id(run_id, stored.row.incarnation, len(stored.history))
+    if any(one != ce_id for one, _ in outcomes) or len(outcomes) > 1:
+        yield "outcome", f"run {run_id} has outcomes {sorted(one for one, _ in outcomes)}, not just {ce_id}"
+
+
+def _replay(world: "World", run_id: str) -> Iterator[Broken]:
+    stored = world.truth.history(run_id)
+    if stored is None:
+        return
+    blobs = world.truth.blobs_by
+
+    def new_program(run: str, incarnation: int) -> LiveProgram:
+        def read(payload: Payload) -> bytes:
+            return blobs[payload.blob] if payload.blob else payload.data
+
+        return LiveProgram(find_workflow, read, world.topics.namespace, run, incarnation)
+
+    try:
+        program, rebuilt = reprogram(run_id, stored.row.incarnation, recorded(CODEC, stored), new_program)
+    except ProgramStuck as stuck:
+        yield "replay", f"run {run_id}: {stuck}"
+        return
+    program.evict()
+    if rebuilt.run != world.auditor.runs[run_id]:
+        yield "replay", f"run {run_id} is replayed to {rebuilt.run}, not {world.auditor.runs[run_id]}"
+
+
+def _charges(world: "World") -> Iterator[Broken]:
+    charges = world.provider.charges()
+    for (run, what), count in charges.items():
+        if count > 1:
+            yield "charged twice", f"{run} {what}: {count} charges"
+    for run_id in world.workload.expected:
+        for what in _bought(world, run_id):
+            if not charges.get((run_id, what)):
+                yield "not charged", f"{run_id} {what} is settled, and nothing was charged"
+
+
+def _bought(world: "World", run_id: str) -> Iterator[str]:
+    """Tell what the history says was bought."""
+    stored = world.truth.history(run_id)
+    asked: dict[str, str] = {}
+    for one in () if stored is None else stored.history:
+        event = CODEC.decode_event(one.type, one.data)
+        match event:
+            case e.StepScheduled(step_id=step_id, name="charge"):
+                asked[step_id] = msgspec.json.decode(event.input.data)["what"]
+            case e.StepCompleted(step_id=step_id) if step_id in asked:
+                yield asked[step_id]
+            case _:
+                pass
+
+
+def _left_open(world: "World") -> Iterator[Broken]:
+    truth = world.truth
+    for name, rows in (("attempts", truth.attempts), ("timers", truth.timers), ("inbox", truth.inbox_rows)):
+        if rows:
+            yield "left open", f"{name}: {list(rows)}"
+
+
+def _unheard(process: Process) -> Iterator[Broken]:
+    """Find tasks of a living process that failed, and nobody asked why."""
+    failed = Counter(
+        repr(task.exception())
+        for task in process.life.tasks
+        if task.done() and not task.cancelled() and task._log_traceback and task.exception() is not None  # noqa: SLF001 - what asyncio would complain of
+    )
+    for error, count in failed.items():
+        yield "unhandled", f"{process.life.name}: {count} tasks ended with {error}"

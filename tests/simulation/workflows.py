@@ -1,0 +1,171 @@
+"""What the authors of the simulated world wrote: real workflows, steps and effects, small and of many kinds.
+
+Laws of this file:
+- A step's result is a function of its arguments, however often it is executed: so each run has one right result.
+- What a step does outside goes through its process's own ways (`HERE`): it dies with its process.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from holdfast.sdk.definitions import Retry, StepError, effect, hours, signal, step, workflow
+from holdfast.sdk.values import GIVEN
+from tests.simulation.loop import LIFE
+
+PATIENT = Retry(attempts=0, initial=0.1, backoff=2.0, maximum=2.0)
+SIGNAL = "tick"
+MOST_REMINDERS = 3
+SHORT = 30.0
+"""Seconds for an attempt; one that got lost is sent again after twice as long."""
+
+
+class Here(Protocol):
+    """The process that executes a step."""
+
+    async def work(self, run: str, what: str) -> None:
+        """Take the time that the work takes; raises what authors' steps raise."""
+
+    async def charge(self, key: str, run: str, what: str) -> str:
+        """Charge at the provider."""
+
+    def tries(self, run: str, what: str) -> int:
+        """Count the executions, over all processes."""
+
+
+HERE: dict[Any, Here] = {}
+
+
+def here() -> Here:
+    return HERE[LIFE.get()]
+
+
+@step(retry=PATIENT, timeout=SHORT)
+async def act(run: str, what: str) -> str:
+    await here().work(run, what)
+    return f"{run}:{what}"
+
+
+@step(retry=Retry(attempts=2, initial=0.2), timeout=SHORT)
+async def second_time_lucky(run: str, what: str) -> str:
+    if here().tries(run, what) == 1:
+        raise LookupError("not the first time")
+    return f"{run}:{what}"
+
+
+@step(retry=Retry(attempts=2, initial=0.1), timeout=SHORT)
+async def hopeless(run: str, what: str) -> str:
+    here().tries(run, what)
+    raise ValueError(f"{run}:{what} never works")
+
+
+@step(queue="press", retry=PATIENT, timeout=SHORT)
+async def press(run: str, what: str) -> str:
+    await here().work(run, what)
+    return f"{run}:{what}"
+
+
+@effect(guard="provider_key", window=hours(24), retry=PATIENT, timeout=SHORT)
+async def charge(run: str, what: str, *, key: str = GIVEN) -> str:
+    return await here().charge(key, run, what)
+
+
+@workflow
+async def order(run: str, size: int) -> list[str]:
+    """Steps one after the other and side by side, a charge between them, and a message to wait for."""
+    done = [await act(run, "reserve")]
+    done += await asyncio.gather(*(act(run, f"part-{n}") for n in range(size)))
+    done.append(await charge(run, "order"))
+    done.append(await signal(SIGNAL, str))
+    done.append(await act(run, "ship"))
+    return done
+
+
+@workflow
+async def sleeper(run: str, size: int) -> list[str]:
+    """Durable waits, and a step that is not waited for."""
+    done = []
+    for n in range(size):
+        await asyncio.sleep(0.4 + n)
+        try:
+            async with asyncio.timeout(0.05):
+                await act(run, f"late-{n}")
+        except TimeoutError:
+            pass
+        done.append(await act(run, f"after-{n}"))
+    done.append(await charge(run, "sleep"))
+    return done
+
+
+@workflow
+async def stubborn(run: str, size: int) -> list[str]:
+    """Steps that fail: once, or for good."""
+    done = [await second_time_lucky(run, f"luck-{n}") for n in range(size)]
+    try:
+        await hopeless(run, "hope")
+    except StepError as error:
+        done.append(error.failure.type)
+    done.append(await charge(run, "consolation"))
+    return done
+
+
+@workflow
+async def listener(run: str, size: int) -> list[str]:
+    """Messages, each once."""
+    heard = [await signal(SIGNAL, str) for _ in range(size)]
+    await act(run, "heard")
+    return sorted(heard)
+
+
+@workflow
+async def patient_listener(run: str, size: int) -> list[str]:
+    """Messages, with a limit to each wait."""
+    heard: list[str] = []
+    reminders = 0
+    while len(heard) < size:
+        try:
+            async with asyncio.timeout(0.7 if reminders < MOST_REMINDERS else None):
+                heard.append(await signal(SIGNAL, str))
+        except TimeoutError:
+            reminders += 1
+            await charge(run, f"reminder-{reminders}")
+    return sorted(heard)
+
+
+@workflow
+async def cancelled(run: str, size: int) -> None:
+    """Stopped from outside; what was begun is made good."""
+    await act(run, "begin")
+    try:
+        await asyncio.gather(*(act(run, f"part-{n}") for n in range(size)), signal("never"))
+    except asyncio.CancelledError:
+        await charge(run, "compensation")
+        raise
+
+
+@workflow
+async def terminated(run: str, size: int) -> None:
+    """Ended from outside, without being asked."""
+    await asyncio.gather(*(act(run, f"part-{n}") for n in range(size)))
+    await signal("never")
+
+
+@workflow
+async def fan(run: str, size: int) -> list[str]:
+    """Tasks in a group, each with a life of its own."""
+
+    async def one(number: int) -> str:
+        await asyncio.sleep(0.1 * number)
+        await act(run, f"fan-{number}")
+        return await (press if number % 2 else act)(run, f"fanned-{number}")
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(n)) for n in range(size + 1)]
+    await charge(run, "fan")
+    return [task.result() for task in tasks]
+
+
+@workflow
+async def failing(run: str, size: int) -> None:
+    """Ends with an error of its own."""
+    await act(run, "try")
+    raise RuntimeError(f"{run} of {size} was to fail")

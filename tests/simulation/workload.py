@@ -1,0 +1,176 @@
+"""What is asked of the engine in one world, and what must come of it.
+
+Laws of this file:
+- Who asks has its answer only from the store. A command that the log has taken is not sent again, unless that log was
+  lost; then it is, as often as it takes.
+- A client may die like any process; what it was to do is done again by its successor.
+"""
+
+import asyncio
+import random
+from typing import Any
+
+import msgspec
+
+from holdfast.app.client import Door
+from holdfast.core.commands import CancelRun, Command, RunOutcome, SignalRun, StartRun, TerminateRun
+from holdfast.core.payload import Payload
+from holdfast.core.run import CANCELLED, COMPLETED, ENDED, FAILED, TERMINATED
+from holdfast.ports.log import TopicMissing, Unreachable
+from holdfast.ports.store import Unavailable
+from tests.simulation.broker import Broker
+from tests.simulation.workflows import SIGNAL
+
+LOOK_AGAIN = 0.6
+TROUBLE = (Unavailable, Unreachable, TopicMissing)
+KINDS = (
+    "order",
+    "order",
+    "sleeper",
+    "stubborn",
+    "listener",
+    "patient_listener",
+    "cancelled",
+    "terminated",
+    "fan",
+    "failing",
+)
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """The one right end of a run."""
+
+    status: str
+    result: Any = None
+
+
+class Deed(msgspec.Struct):
+    """One thing a client does; `after_start` when it makes no sense before the run is there."""
+
+    at: float
+    run: str
+    command: Command
+    twice: bool = False
+    after_start: bool = False
+    done: bool = False
+
+
+class Workload:
+    """Runs, deeds and right results."""
+
+    def __init__(self, chance: random.Random, runs: int | None = None) -> None:
+        self.expected: dict[str, Expected] = {}
+        self.deeds: list[Deed] = []
+        self.told: dict[str, RunOutcome] = {}
+        self.waited_for: list[str] = []
+        for number in range(chance.randint(2, 5) if runs is None else runs):
+            self._run(f"run-{number}", chance.choice(KINDS), chance.randint(1, 3), chance)
+
+    def _run(self, run: str, kind: str, size: int, chance: random.Random) -> None:
+        begin = chance.random() * 6
+        value = Payload(data=msgspec.json.encode({"run": run, "size": size}))
+        self._do(chance, begin, run, StartRun(workflow=kind, input=value))
+        self.expected[run] = expected(run, kind, size)
+        if chance.random() < 0.3:
+            self.waited_for.append(run)
+        for number in range(signals(kind, size)):
+            at = max(0.0, begin + chance.uniform(-1, 3))
+            text = Payload(data=msgspec.json.encode(f"{run}-{number}"))
+            self._do(chance, at, run, SignalRun(name=SIGNAL, message_id=f"m{number}", input=text))
+        if kind == "cancelled":
+            self._do(chance, begin + chance.random() * 3, run, CancelRun(reason="enough"), after_start=True)
+        if kind == "terminated":
+            self._do(chance, begin + chance.random() * 3, run, TerminateRun(reason="over"), after_start=True)
+
+    def _do(self, chance: random.Random, at: float, run: str, command: Command, *, after_start: bool = False) -> None:
+        self.deeds.append(Deed(at, run, command, twice=chance.random() < 0.25, after_start=after_start))
+
+
+def signals(kind: str, size: int) -> int:
+    """Tell how many messages a run of this kind waits for."""
+    return {"order": 1, "listener": size, "patient_listener": size}.get(kind, 0)
+
+
+def expected(run: str, kind: str, size: int) -> Expected:
+    """Tell the right end of a run."""
+    match kind:
+        case "order":
+            parts = [f"{run}:part-{n}" for n in range(size)]
+            receipt = f"receipt for {run} order"
+            return Expected(COMPLETED, [f"{run}:reserve", *parts, receipt, f"{run}-0", f"{run}:ship"])
+        case "sleeper":
+            return Expected(COMPLETED, [*(f"{run}:after-{n}" for n in range(size)), f"receipt for {run} sleep"])
+        case "stubborn":
+            lucky = [f"{run}:luck-{n}" for n in range(size)]
+            return Expected(COMPLETED, [*lucky, "ValueError", f"receipt for {run} consolation"])
+        case "listener" | "patient_listener":
+            return Expected(COMPLETED, [f"{run}-{n}" for n in range(size)])
+        case "fan":
+            return Expected(COMPLETED, [f"{run}:fanned-{n}" for n in range(size + 1)])
+        case "cancelled":
+            return Expected(CANCELLED)
+        case "terminated":
+            return Expected(TERMINATED)
+        case _:
+            return Expected(FAILED)
+
+
+class Client:
+    """A process that asks."""
+
+    def __init__(self, door: Door, workload: Workload, broker: Broker) -> None:
+        self._door = door
+        self._workload = workload
+        self._broker = broker
+        self._loop = asyncio.get_running_loop()
+
+    async def serve(self) -> None:
+        deeds = [self._do(deed) for deed in self._workload.deeds if not deed.done]
+        waits = [self._wait(run) for run in self._workload.waited_for if run not in self._workload.told]
+        async with asyncio.TaskGroup() as group:
+            for one in [*deeds, *waits]:
+                group.create_task(one)
+
+    async def _do(self, deed: Deed) -> None:
+        await asyncio.sleep(max(0.0, deed.at - self._loop.time()))
+        sent_to = 0
+        while True:
+            try:
+                if await self._is_done(deed):
+                    deed.done = True
+                    return
+                if sent_to != self._broker.generation and await self._makes_sense(deed):
+                    generation = self._broker.generation
+                    for _ in range(1 + deed.twice):
+                        await self._door.send(deed.run, deed.command)
+                    sent_to = generation
+            except TROUBLE:
+                pass
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def _makes_sense(self, deed: Deed) -> bool:
+        return not deed.after_start or await self._door.existence.of(deed.run)
+
+    async def _is_done(self, deed: Deed) -> bool:
+        store = self._door.store
+        match deed.command:
+            case StartRun():
+                return bool(await store.existing([deed.run]))
+            case SignalRun(message_id=message_id):
+                return bool(await store.seen_signals([(deed.run, message_id)]))
+            case _:
+                stored = await store.history(deed.run)
+                if stored is None:
+                    return False
+                asked = any(one.type == "CancelRequested" for one in stored.history)
+                return stored.row.status in ENDED or (asked and isinstance(deed.command, CancelRun))
+
+    async def _wait(self, run: str) -> None:
+        while run not in self._workload.told:
+            try:
+                told = await self._door.outcome(run)
+            except TROUBLE:
+                await asyncio.sleep(LOOK_AGAIN)
+            else:
+                assert isinstance(told, RunOutcome)
+                self._workload.told[run] = told
