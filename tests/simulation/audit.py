@@ -14,10 +14,13 @@ import msgspec
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.app.records import Topics, header
 from holdfast.core import events as e
+from holdfast.core.asks import CONFLICT, Move
+from holdfast.core.effects import Effect
 from holdfast.core.identity import event_id
 from holdfast.core.run import Run, evolve
 from holdfast.ports.log import Record
 from holdfast.ports.store import ShardBatch, StoredEvent
+from tests.simulation.provider import Provider
 from tests.simulation.store import Truth
 
 SKEW = 200_000
@@ -45,6 +48,12 @@ class Auditor:
         self._inputs: set[bytes] = set()
         self._attempts: set[tuple[str, str, int]] = set()
         self._results: set[tuple[str, str, int]] = set()
+        self._provider: Provider | None = None
+
+    def watch(self, provider: Provider) -> None:
+        """Compare what histories say of effects with the provider's book."""
+        self._provider = provider
+        self._truth.ledger.heard = self._moved
 
     # -- what is committed
 
@@ -71,7 +80,9 @@ class Auditor:
         if wrong:
             self._violate("contradiction", f"run {run_id}, seq {stored.seq}: {wrong}")
         self.times[run_id] = stored.at
-        self.runs[run_id] = evolve(run, event)
+        self.runs[run_id] = run = evolve(run, event)
+        # Effects of an ended run go on to their verdict.
+        self._attempts.update((run_id, step_id, step.attempt) for step_id, step in run.unsettled.items())
 
     def _contradiction(self, run: Run, event: e.Event, at: int) -> str:
         """Say what is wrong with an event after those before it."""
@@ -81,18 +92,27 @@ class Auditor:
             case e.StepScheduled(step_id=step_id):
                 self._attempts.add((run.run_id, step_id, 1))
                 self._inputs.add(event.input.data)
+                if event.guard is not None and self._provider is not None:
+                    self._provider.wanted[run.run_id, step_id] = msgspec.json.decode(event.input.data)["what"]
                 return f"{step_id} is scheduled twice" if run.knows(step_id) else ""
             case e.StepAttempted(step_id=step_id, attempt=attempt):
                 self._attempts.add((run.run_id, step_id, attempt))
                 step = run.open_steps.get(step_id)
-                early = step is None or step.due_at is None or at < step.due_at - SKEW
+                early = step is None or (step.parked is None and (step.due_at is None or at < step.due_at - SKEW))
                 return f"attempt {attempt} of {step_id} is not due" if early else ""
             case e.StepRetried(step_id=step_id, attempt=attempt):
                 step = run.open_steps.get(step_id)
                 wrong = step is None or step.attempt != attempt - 1 or step.due_at is not None
                 return f"attempt {attempt} of {step_id} follows nothing" if wrong else ""
-            case e.StepCompleted(step_id=step_id) | e.StepFailed(step_id=step_id) | e.StepAbandoned(step_id=step_id):
-                return "" if step_id in run.open_steps else f"{type(event).__name__}: {step_id} is not open"
+            case (
+                e.StepCompleted(step_id=step_id)
+                | e.StepFailed(step_id=step_id)
+                | e.StepAbandoned(step_id=step_id)
+                | e.StepCancelled(step_id=step_id)
+            ):
+                if step_id not in run.open_steps:
+                    return f"{type(event).__name__}: {step_id} is not open"
+                return self._unlike_the_book(run.run_id, step_id, happened=isinstance(event, e.StepCompleted))
             case e.TimerFired(timer_id=timer_id):
                 due = run.timers.get(timer_id)
                 return f"timer {timer_id} is not due" if due is None or at < due - SKEW else ""
@@ -100,6 +120,21 @@ class Auditor:
                 return "cancelled twice" if run.cancelling else ""
             case _:
                 return ""
+
+    def _unlike_the_book(self, run_id: str, step_id: str, *, happened: bool) -> str:
+        """Compare how an effect was settled with what the provider has in its book."""
+        what = None if self._provider is None else self._provider.wanted.get((run_id, step_id))
+        if what is None or self._provider is None or bool(self._provider.book[run_id, what]) is happened:
+            return ""
+        return f"{step_id} ({what}) is said to have {'' if happened else 'not '}happened, and the book says otherwise"
+
+    def _moved(self, effect: Effect, move: Move) -> None:
+        if self.note is not None:
+            self.note(
+                move.who, f"moves {effect.run_id} {effect.step_id}: {move.was} -> {move.to} ({move.what})", move.reason
+            )
+        if move.what == CONFLICT:
+            self._violate("conflict", f"{effect.run_id} {effect.step_id} is {effect.state}, and {move.who} has proof")
 
     # -- what is published
 

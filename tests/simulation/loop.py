@@ -171,7 +171,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             if task.done():
                 task._log_traceback = False  # noqa: SLF001 - was judged
                 continue
-            with suppress(RuntimeError):  # one that awaits in its `finally`
+            with suppress(Exception):  # what its `finally` may not do here: wait, or reset a context
                 task.get_coro().close()
         self._ready.clear()
         self._timers.clear()

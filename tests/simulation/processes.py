@@ -10,20 +10,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.app.client import Door
+from holdfast.ports.store import Unavailable
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
 from holdfast.settings import Settings
 from tests.simulation.audit import CODEC
 from tests.simulation.clock import ProcessClock
+from tests.simulation.databases import SimulatedDatabases
 from tests.simulation.faults import KILL, PAUSE, SLOW, STEP_FAILS
+from tests.simulation.host import SimulatedHost
 from tests.simulation.keys import SimulatedKeys
+from tests.simulation.ledger import SimulatedLedger
 from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import Life
 from tests.simulation.provider import Till
 from tests.simulation.store import SimulatedStore
 from tests.simulation.wire import Wire
 from tests.simulation.workflows import HERE
-from tests.simulation.workload import Client
+from tests.simulation.workload import Client, Person
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -65,13 +69,15 @@ class Slot:
         self.lives: list[Life] = []
         self.process: Process | None = None
         self._small = world.work.random() < 0.3
+        self._machine = world.work.choice(("machine", f"machine of {name}"))
 
     def start(self) -> None:
         life = Life(f"{self.name}.{len(self.lives) + 1}")
         life.on_death.append(self._died)
         self.lives.append(life)
         self.world.note("start", life.name)
-        self.process = life.context.run(Process, self.world, life, self.kind, small=self._small)
+        self.world.lives[life.name] = life
+        self.process = life.context.run(Process, self.world, life, self.kind, self._machine, small=self._small)
 
     def _died(self) -> None:
         world = self.world
@@ -85,7 +91,7 @@ class Slot:
 class Process:
     """One process, from its start to its end."""
 
-    def __init__(self, world: "World", life: Life, kind: str, *, small: bool) -> None:
+    def __init__(self, world: "World", life: Life, kind: str, machine: str, *, small: bool) -> None:
         self.life = life
         self.kind = kind
         self.world = world
@@ -100,6 +106,7 @@ class Process:
         )
         self.till = Till(world.provider, self.wire)
         self.engine: Engine | None = None
+        ledger = SimulatedLedger(world.truth.ledger, world.truth, self.wire)
         store = SimulatedStore(world.truth, self.wire)
         log = SimulatedLog(world.broker, self.wire)
         clock = ProcessClock(world, (world.order.random() * 2 - 1) * SKEW)
@@ -116,17 +123,21 @@ class Process:
                 shards=len(world.truth.rows),
                 publishes=not embedded,
             )
-            self._main = world.loop.create_task(Client(door, world.workload, world.broker).serve())
+            person = Person(ledger, world.provider, world.lives)
+            self._main = world.loop.create_task(Client(door, world.workload, world.broker, person).serve())
             return
         profile = Profile(
             settings=Settings(namespace=world.topics.namespace, shards=len(world.truth.rows)),
             store=store,
+            ledger=ledger,
             log=log,
             keys=SimulatedKeys(world.keys, self.wire),
             codec=CODEC,
             embedded=kind == EMBEDDED,
         )
         profile.clock = clock
+        profile.databases = SimulatedDatabases(world.database, self.wire)
+        profile.host = SimulatedHost(machine, world.lives)
         self.engine = Engine(
             profile,
             orchestrator=kind != WORKER,
@@ -140,7 +151,11 @@ class Process:
 
     async def _serve(self, engine: Engine) -> None:
         try:
-            await engine.start()
+            try:
+                await engine.start()
+            except Unavailable:  # its supervisor starts it again
+                self.life.die()
+                return
             await engine.failed()
             error = None
         except Exception as failure:  # noqa: BLE001 - whatever ends a process is to be told
@@ -170,9 +185,12 @@ class Process:
         if fault is not None and fault.kind == STEP_FAILS:
             raise RuntimeError("a bad day")
 
-    async def charge(self, key: str, run: str, what: str) -> str:
+    async def buy(self, how: str, key: str, run: str, what: str) -> str:
         self.world.auditor.executed(run, what, self.life.name)
-        return await self.till.charge(key, run, what)
+        return await self.till.buy(how, key, run, what)
+
+    async def find(self, key: str) -> str | None:
+        return await self.till.find(key)
 
     def tries(self, run: str, what: str) -> int:
         self.world.auditor.executed(run, what, self.life.name)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from holdfast.adapters.ledger import committed
 from holdfast.core.events import OUTCOMES
 from holdfast.ports.store import (
     AttemptRow,
@@ -29,6 +30,7 @@ from holdfast.ports.store import (
     TimerRow,
     Unavailable,
 )
+from tests.simulation.ledger import Rows
 from tests.simulation.wire import Wire
 
 COMMITTED = Committed()
@@ -48,6 +50,7 @@ class Truth:
     def __init__(self, now: Callable[[], int], heard: Heard = lambda _batch, _by: None) -> None:
         self.now = now
         self.heard = heard
+        self.ledger = Rows(now)
         self.away = False
         self.failovers = 0
         self.facts: dict[str, str] = {}
@@ -108,13 +111,17 @@ class Truth:
             return COMMITTED
         for part in batch.values():
             self._check(part)
+        self.ledger.check([effect for part in batch.values() for effect in part.planned])
         for shard, part in batch.items():
             row = self.rows[shard]
             self.rows[shard] = ShardRow(shard, row.epoch, row.owner, part.number, part.published)
             self._write(shard, part)
+            self.ledger.plan(part.planned)
+        asked = [one for part in batch.values() for one in part.asked]
+        answers = self.ledger.ask(asked)
         self.heard(batch, by)
         self._tell()
-        return COMMITTED
+        return committed(asked, answers)
 
     def _is_new(self, shard: int, part: ShardBatch) -> bool:
         row = self.rows.get(shard)
@@ -388,6 +395,8 @@ def copied(batch: Mapping[int, ShardBatch]) -> dict[int, ShardBatch]:
             part.inbox_put,
             part.inbox_taken,
             part.spans,
+            part.planned,
+            part.asked,
         )
         for shard, part in batch.items()
     }

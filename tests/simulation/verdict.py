@@ -15,6 +15,7 @@ import msgspec
 from holdfast.app.live import recorded, reprogram
 from holdfast.app.programs import find_workflow
 from holdfast.core import events as e
+from holdfast.core.effects import SUCCEEDED, Effect
 from holdfast.core.identity import event_id
 from holdfast.core.payload import Payload
 from holdfast.core.replay import ProgramStuck
@@ -34,7 +35,7 @@ def of(world: "World") -> Iterator[Broken]:
     for run_id in world.workload.expected:
         yield from _end(world, run_id)
         yield from _replay(world, run_id)
-    yield from _charges(world)
+    yield from _purchases(world)
     yield from _left_open(world)
     for slot in world.slots:
         if slot.process is not None:
@@ -65,8 +66,14 @@ def what_is_open(world: "World") -> str:
         for run_id, run in auditor.runs.items()
         if not run.ended
     ]
+    effects = [f"{row.run_id} {row.step_id} is {row.state}: {row.reason}" for row in unsettled(world)]
     deeds = [f"{type(deed.command).__name__} for {deed.run}" for deed in world.workload.deeds if not deed.done]
-    return f"runs: {runs}; not done: {deeds}; not told: {untold(world)}"
+    return f"runs: {runs}; not done: {deeds}; not told: {untold(world)}; effects: {effects}"
+
+
+def unsettled(world: "World") -> list[Effect]:
+    """Give the effects that the ledger has not settled, and what is still to be asked after."""
+    return [row for row in world.truth.ledger.rows.values() if not row.settled]
 
 
 def live_differs(process: Process) -> Iterator[Broken]:
@@ -123,30 +130,16 @@ def _replay(world: "World", run_id: str) -> Iterator[Broken]:
         yield "replay", f"run {run_id} is replayed to {rebuilt.run}, not {world.auditor.runs[run_id]}"
 
 
-def _charges(world: "World") -> Iterator[Broken]:
-    charges = world.provider.charges()
-    for (run, what), count in charges.items():
-        if count > 1:
-            yield "charged twice", f"{run} {what}: {count} charges"
-    for run_id in world.workload.expected:
-        for what in _bought(world, run_id):
-            if not charges.get((run_id, what)):
-                yield "not charged", f"{run_id} {what} is settled, and nothing was charged"
-
-
-def _bought(world: "World", run_id: str) -> Iterator[str]:
-    """Tell what the history says was bought."""
-    stored = world.truth.history(run_id)
-    asked: dict[str, str] = {}
-    for one in () if stored is None else stored.history:
-        event = CODEC.decode_event(one.type, one.data)
-        match event:
-            case e.StepScheduled(step_id=step_id, name="charge"):
-                asked[step_id] = msgspec.json.decode(event.input.data)["what"]
-            case e.StepCompleted(step_id=step_id) if step_id in asked:
-                yield asked[step_id]
-            case _:
-                pass
+def _purchases(world: "World") -> Iterator[Broken]:
+    """Compare the ledger with the book: what is settled as done was done, and nothing else was."""
+    book = +world.provider.book
+    for row in world.truth.ledger.rows.values():
+        purchase = (row.run_id, world.provider.wanted[row.run_id, row.step_id])
+        count = book.pop(purchase, 0)
+        if count != (row.state == SUCCEEDED):
+            yield "book", f"{purchase[0]} {purchase[1]} is {row.state}, and stands {count} times in the book"
+    if book:
+        yield "book", f"nobody asked for {dict(book)}"
 
 
 def _left_open(world: "World") -> Iterator[Broken]:

@@ -6,11 +6,16 @@ Laws of this file:
 """
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from holdfast.sdk.definitions import Retry, StepError, effect, hours, signal, step, workflow
+from holdfast.sdk.definitions import Retry, Step, StepError, hours, seconds, signal, step, workflow
+from holdfast.sdk.effects import effect
+from holdfast.sdk.sending import SENDING
 from holdfast.sdk.values import GIVEN
+from tests.simulation.databases import SHOP, SimulatedTransaction
 from tests.simulation.loop import LIFE
+from tests.simulation.provider import DECLINED, receipt
+from tests.simulation.wire import LATEST
 
 PATIENT = Retry(attempts=0, initial=0.1, backoff=2.0, maximum=2.0)
 SIGNAL = "tick"
@@ -25,8 +30,11 @@ class Here(Protocol):
     async def work(self, run: str, what: str) -> None:
         """Take the time that the work takes; raises what authors' steps raise."""
 
-    async def charge(self, key: str, run: str, what: str) -> str:
-        """Charge at the provider."""
+    async def buy(self, how: str, key: str, run: str, what: str) -> str:
+        """Send a request to the provider."""
+
+    async def find(self, key: str) -> str | None:
+        """Ask the provider for an earlier request."""
 
     def tries(self, run: str, what: str) -> int:
         """Count the executions, over all processes."""
@@ -37,6 +45,9 @@ HERE: dict[Any, Here] = {}
 
 def here() -> Here:
     return HERE[LIFE.get()]
+
+
+# -- steps
 
 
 @step(retry=PATIENT, timeout=SHORT)
@@ -64,52 +75,115 @@ async def press(run: str, what: str) -> str:
     return f"{run}:{what}"
 
 
+# -- effects, one for each guard
+
+
 @effect(guard="provider_key", window=hours(24), retry=PATIENT, timeout=SHORT)
 async def charge(run: str, what: str, *, key: str = GIVEN) -> str:
-    return await here().charge(key, run, what)
+    return await here().buy("charge", key, run, what)
+
+
+class Manners(NamedTuple):
+    """How the provider treats keys."""
+
+    retention: float = 86_400.0
+    stores_refusals: bool = True
+
+
+@effect(guard="provider_key", http=Manners(), retry=PATIENT, timeout=SHORT)
+async def pay(run: str, what: str, *, key: str = GIVEN) -> str:
+    """Send by a transport that commits the intent at the first byte."""
+    sending = SENDING.get()
+    assert sending is not None
+    await sending.intend(f"{run} {what}".encode())
+    told = await here().buy("pay", key, run, what)
+    sending.heard(None, evidence=told)
+    return told
+
+
+@effect(guard="lookup", lifetime=seconds(LATEST + 2), retry=PATIENT, timeout=SHORT)
+async def transfer(run: str, what: str, *, key: str = GIVEN) -> str:
+    return await here().buy("transfer", key, run, what)
+
+
+@transfer.lookup
+async def find_transfer(run: str, what: str, *, key: str = GIVEN) -> str | None:
+    return await here().find(key)
+
+
+@effect(guard="at_most_once", retry=PATIENT, timeout=SHORT)
+async def give(run: str, what: str, *, key: str = GIVEN) -> str:
+    return await here().buy("give", key, run, what)
+
+
+@effect(guard="transaction", database=SHOP, retry=PATIENT, timeout=SHORT)
+async def book(run: str, what: str, *, connection: SimulatedTransaction = GIVEN) -> str:
+    await connection.buy(run, what)
+    return receipt(run, what)
+
+
+EFFECTS: dict[str, Step[[str, str], str]] = {
+    "charge": charge,
+    "pay": pay,
+    "transfer": transfer,
+    "give": give,
+    "book": book,
+}
+
+
+def bought(run: str, what: str, how: str) -> Any:
+    """Buy under one of the guards."""
+    return EFFECTS[how](run, what)
+
+
+# -- workflows
 
 
 @workflow
-async def order(run: str, size: int) -> list[str]:
-    """Steps one after the other and side by side, a charge between them, and a message to wait for."""
+async def order(run: str, size: int, how: str) -> list[str]:
+    """Steps one after the other and side by side, a purchase between them, and a message to wait for."""
     done = [await act(run, "reserve")]
     done += await asyncio.gather(*(act(run, f"part-{n}") for n in range(size)))
-    done.append(await charge(run, "order"))
+    done.append(await bought(run, "order", how))
     done.append(await signal(SIGNAL, str))
     done.append(await act(run, "ship"))
     return done
 
 
 @workflow
-async def sleeper(run: str, size: int) -> list[str]:
-    """Durable waits, and a step that is not waited for."""
+async def sleeper(run: str, size: int, how: str) -> list[str]:
+    """Durable waits, and what is not waited for."""
     done = []
     for n in range(size):
         await asyncio.sleep(0.4 + n)
         try:
             async with asyncio.timeout(0.05):
-                await act(run, f"late-{n}")
+                await (act(run, f"late-{n}") if n % 2 else bought(run, f"late-{n}", how))
         except TimeoutError:
             pass
         done.append(await act(run, f"after-{n}"))
-    done.append(await charge(run, "sleep"))
+    done.append(await bought(run, "sleep", how))
     return done
 
 
 @workflow
-async def stubborn(run: str, size: int) -> list[str]:
-    """Steps that fail: once, or for good."""
+async def stubborn(run: str, size: int, how: str) -> list[str]:
+    """Steps that fail: once, or for good; and a purchase that is declined."""
     done = [await second_time_lucky(run, f"luck-{n}") for n in range(size)]
     try:
         await hopeless(run, "hope")
     except StepError as error:
         done.append(error.failure.type)
-    done.append(await charge(run, "consolation"))
+    try:
+        await pay(run, f"{DECLINED} card")
+    except StepError as error:
+        done.append(error.failure.type)
+    done.append(await bought(run, "consolation", how))
     return done
 
 
 @workflow
-async def listener(run: str, size: int) -> list[str]:
+async def listener(run: str, size: int, how: str) -> list[str]:
     """Messages, each once."""
     heard = [await signal(SIGNAL, str) for _ in range(size)]
     await act(run, "heard")
@@ -117,7 +191,7 @@ async def listener(run: str, size: int) -> list[str]:
 
 
 @workflow
-async def patient_listener(run: str, size: int) -> list[str]:
+async def patient_listener(run: str, size: int, how: str) -> list[str]:
     """Messages, with a limit to each wait."""
     heard: list[str] = []
     reminders = 0
@@ -127,30 +201,32 @@ async def patient_listener(run: str, size: int) -> list[str]:
                 heard.append(await signal(SIGNAL, str))
         except TimeoutError:
             reminders += 1
-            await charge(run, f"reminder-{reminders}")
+            await bought(run, f"reminder-{reminders}", how)
     return sorted(heard)
 
 
 @workflow
-async def cancelled(run: str, size: int) -> None:
-    """Stopped from outside; what was begun is made good."""
+async def cancelled(run: str, size: int, how: str) -> None:
+    """Stopped from outside, maybe in the middle of a purchase; what was begun is made good."""
     await act(run, "begin")
     try:
-        await asyncio.gather(*(act(run, f"part-{n}") for n in range(size)), signal("never"))
+        await asyncio.gather(
+            *(act(run, f"part-{n}") for n in range(size)), bought(run, "deposit", how), signal("never")
+        )
     except asyncio.CancelledError:
         await charge(run, "compensation")
         raise
 
 
 @workflow
-async def terminated(run: str, size: int) -> None:
-    """Ended from outside, without being asked."""
-    await asyncio.gather(*(act(run, f"part-{n}") for n in range(size)))
+async def terminated(run: str, size: int, how: str) -> None:
+    """Ended from outside, without being asked; its purchases go on to a verdict."""
+    await asyncio.gather(*(act(run, f"part-{n}") for n in range(size)), bought(run, "deposit", how))
     await signal("never")
 
 
 @workflow
-async def fan(run: str, size: int) -> list[str]:
+async def fan(run: str, size: int, how: str) -> list[str]:
     """Tasks in a group, each with a life of its own."""
 
     async def one(number: int) -> str:
@@ -160,12 +236,12 @@ async def fan(run: str, size: int) -> list[str]:
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(n)) for n in range(size + 1)]
-    await charge(run, "fan")
+    await bought(run, "fan", how)
     return [task.result() for task in tasks]
 
 
 @workflow
-async def failing(run: str, size: int) -> None:
+async def failing(run: str, size: int, how: str) -> None:
     """Ends with an error of its own."""
     await act(run, "try")
     raise RuntimeError(f"{run} of {size} was to fail")

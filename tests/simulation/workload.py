@@ -8,20 +8,39 @@ Laws of this file:
 
 import asyncio
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from holdfast.app.client import Door
-from holdfast.core.commands import CancelRun, Command, RunOutcome, SignalRun, StartRun, TerminateRun
+from holdfast.core.asks import RETRY, SUCCEED
+from holdfast.core.commands import (
+    CancelRun,
+    Command,
+    ResolveEffect,
+    RunOutcome,
+    SignalRun,
+    StartRun,
+    TerminateRun,
+)
+from holdfast.core.effects import PARKED, Effect
 from holdfast.core.payload import Payload
 from holdfast.core.run import CANCELLED, COMPLETED, ENDED, FAILED, TERMINATED
+from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import TopicMissing, Unreachable
 from holdfast.ports.store import Unavailable
 from tests.simulation.broker import Broker
+from tests.simulation.loop import DEAD, RUNNING, Life
+from tests.simulation.provider import Provider, receipt
+from tests.simulation.wire import LATEST
 from tests.simulation.workflows import SIGNAL
 
 LOOK_AGAIN = 0.6
+DECIDE_EVERY = 1.5
+THINK_FOR = LATEST + 4
+"""Seconds that a person takes to decide: whatever was on its way has come by then."""
+WAYS = ("charge", "pay", "transfer", "give", "book")
 TROUBLE = (Unavailable, Unreachable, TopicMissing)
 KINDS = (
     "order",
@@ -68,7 +87,8 @@ class Workload:
 
     def _run(self, run: str, kind: str, size: int, chance: random.Random) -> None:
         begin = chance.random() * 6
-        value = Payload(data=msgspec.json.encode({"run": run, "size": size}))
+        how = chance.choice(WAYS)
+        value = Payload(data=msgspec.json.encode({"run": run, "size": size, "how": how}))
         self._do(chance, begin, run, StartRun(workflow=kind, input=value))
         self.expected[run] = expected(run, kind, size)
         if chance.random() < 0.3:
@@ -96,13 +116,12 @@ def expected(run: str, kind: str, size: int) -> Expected:
     match kind:
         case "order":
             parts = [f"{run}:part-{n}" for n in range(size)]
-            receipt = f"receipt for {run} order"
-            return Expected(COMPLETED, [f"{run}:reserve", *parts, receipt, f"{run}-0", f"{run}:ship"])
+            return Expected(COMPLETED, [f"{run}:reserve", *parts, receipt(run, "order"), f"{run}-0", f"{run}:ship"])
         case "sleeper":
-            return Expected(COMPLETED, [*(f"{run}:after-{n}" for n in range(size)), f"receipt for {run} sleep"])
+            return Expected(COMPLETED, [*(f"{run}:after-{n}" for n in range(size)), receipt(run, "sleep")])
         case "stubborn":
             lucky = [f"{run}:luck-{n}" for n in range(size)]
-            return Expected(COMPLETED, [*lucky, "ValueError", f"receipt for {run} consolation"])
+            return Expected(COMPLETED, [*lucky, "ValueError", "Refused", receipt(run, "consolation")])
         case "listener" | "patient_listener":
             return Expected(COMPLETED, [f"{run}-{n}" for n in range(size)])
         case "fan":
@@ -116,20 +135,32 @@ def expected(run: str, kind: str, size: int) -> Expected:
 
 
 class Client:
-    """A process that asks."""
+    """A process that asks, and the person who decides on what is parked."""
 
-    def __init__(self, door: Door, workload: Workload, broker: Broker) -> None:
+    def __init__(self, door: Door, workload: Workload, broker: Broker, person: "Person") -> None:
         self._door = door
         self._workload = workload
         self._broker = broker
+        self._person = person
         self._loop = asyncio.get_running_loop()
 
     async def serve(self) -> None:
         deeds = [self._do(deed) for deed in self._workload.deeds if not deed.done]
         waits = [self._wait(run) for run in self._workload.waited_for if run not in self._workload.told]
         async with asyncio.TaskGroup() as group:
-            for one in [*deeds, *waits]:
+            for one in [*deeds, *waits, self._decide()]:
                 group.create_task(one)
+
+    async def _decide(self) -> None:
+        while True:
+            await asyncio.sleep(DECIDE_EVERY)
+            try:
+                for parked in await self._person.ledger.effects(states=[PARKED]):
+                    verdict = self._person.verdict(parked, self._loop.time())
+                    if verdict is not None:
+                        await self._door.send(parked.run_id, verdict)
+            except TROUBLE:
+                continue
 
     async def _do(self, deed: Deed) -> None:
         await asyncio.sleep(max(0.0, deed.at - self._loop.time()))
@@ -174,3 +205,32 @@ class Client:
             else:
                 assert isinstance(told, RunOutcome)
                 self._workload.told[run] = told
+
+
+class Person:
+    """Decides on parked effects by the provider's book, once nothing can be on its way any more."""
+
+    def __init__(self, ledger: Ledger, provider: Provider, lives: Mapping[str, Life]) -> None:
+        self.ledger = ledger
+        self._provider = provider
+        self._lives = lives
+        self._seen: dict[tuple[str, int], float] = {}
+
+    def verdict(self, effect: Effect, now: float) -> ResolveEffect | None:
+        """Say what happened, or nothing as long as somebody may still send."""
+        sender = self._lives.get(effect.sender)
+        if self._provider.may_come(effect.key) or (sender is not None and sender.state not in {DEAD, RUNNING}):
+            self._seen.pop((effect.effect_id, effect.version), None)
+            return None
+        if now - self._seen.setdefault((effect.effect_id, effect.version), now) < THINK_FOR:
+            return None
+        purchase = (effect.run_id, self._provider.wanted[effect.run_id, effect.step_id])
+        happened = bool(self._provider.book[purchase])
+        return ResolveEffect(
+            step_id=effect.step_id,
+            version=effect.version,
+            verdict=SUCCEED if happened else RETRY,
+            by="ann",
+            reason="the book says so",
+            result=Payload(data=msgspec.json.encode(receipt(*purchase))) if happened else None,
+        )

@@ -19,6 +19,7 @@ from holdfast.ports.log import Topic
 from tests.simulation import verdict
 from tests.simulation.audit import Auditor
 from tests.simulation.broker import Broker
+from tests.simulation.databases import Database
 from tests.simulation.faults import Faults, Plan
 from tests.simulation.keys import KeyServer
 from tests.simulation.log import SimulatedLog
@@ -77,6 +78,7 @@ class World:
         self.last_fault = 6.0 + self.work.random() * 12.0
         self.executions: dict[tuple[str, str], int] = {}
         self.failure: BaseException | None = None
+        self.lives: dict[str, Life] = {}
 
     def now(self) -> int:
         return EPOCH + int(self.loop.now * 1_000_000)
@@ -116,7 +118,9 @@ class World:
         names = ("commands", "results", "events", "outcomes", "dlq", "tasks.default", "tasks.press")
         self.broker.install([Topic(f"{NAMESPACE}.{name}.v1", SHARDS) for name in names])
         self.keys = KeyServer(self)
-        self.provider = Provider()
+        self.provider = Provider(self.violate)
+        self.database = Database(self.provider.bought)
+        self.auditor.watch(self.provider)
         self.workload = Workload(self.work)
         await self._install()
         if self._story is not None:
@@ -168,6 +172,7 @@ class World:
             all(deed.done for deed in self.workload.deeds)
             and all(run in runs and runs[run].status in ENDED for run in self.workload.expected)
             and verdict.untold(self) == []
+            and verdict.unsettled(self) == []
             and all(run in self.workload.told for run in self.workload.waited_for)
         )
 
