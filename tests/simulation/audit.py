@@ -15,7 +15,7 @@ from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.app.records import Topics, header
 from holdfast.core import events as e
 from holdfast.core.asks import CONFLICT, Move
-from holdfast.core.effects import Effect
+from holdfast.core.effects import SETTLED, Effect
 from holdfast.core.identity import event_id
 from holdfast.core.run import Run, evolve
 from holdfast.ports.log import Record
@@ -25,6 +25,8 @@ from tests.simulation.store import Truth
 
 SKEW = 200_000
 """Microseconds by which two processes' clocks may differ."""
+ANY = 0
+"""Stands for the attempt of a result that settles its step, whichever attempt it is of."""
 EXPECTED_DEAD = frozenset({"run_ended"})
 CODEC = AvroCodec()
 
@@ -150,7 +152,8 @@ class Auditor:
             self._outcome(record, by)
         elif record.topic == topics.results:
             result = CODEC.decode_result(record.value)
-            self._results.add((result.run_id, result.step_id, result.attempt))
+            settles = result.error is None or result.ledger in SETTLED
+            self._results.add((result.run_id, result.step_id, ANY if settles else result.attempt))
         elif record.topic == topics.dlq:
             reason = (header(record, "holdfast_error_class") or b"").decode()
             if reason not in EXPECTED_DEAD:
@@ -195,7 +198,8 @@ class Auditor:
     def finished(self, record: Record, by: str) -> None:
         """A worker marks a task as done."""
         task = CODEC.decode_task(record.value)
-        if (task.run_id, task.step_id, task.attempt) not in self._results:
+        told = {(task.run_id, task.step_id, ANY), (task.run_id, task.step_id, task.attempt)}
+        if told.isdisjoint(self._results):
             self._violate(
                 "done first", f"{by} marked {task.step_id} of {task.run_id} as done before it told its result"
             )

@@ -1,5 +1,7 @@
 """What the simulation has found, told as stories in a world where nothing else goes wrong."""
 
+import asyncio
+
 import msgspec
 
 from holdfast.app.records import Wire as Records
@@ -16,14 +18,15 @@ RUN_ID = "run-0"
 SHARD = shard_of(RUN_ID, SHARDS)
 
 
-def record(world: World, command: Command) -> Outgoing:
-    ce_type, value = CODEC.encode_command(Addressed(RUN_ID, command))
+def record(world: World, command: Command, run: str = RUN_ID) -> Outgoing:
+    ce_type, value = CODEC.encode_command(Addressed(run, command))
     headers = (("ce_type", ce_type.encode()), ("content-type", b"application/avro"))
-    return Outgoing(world.topics.commands, RUN_ID.encode(), value, headers, SHARD)
+    return Outgoing(world.topics.commands, run.encode(), value, headers, shard_of(run, SHARDS))
 
 
-def start(workflow: str) -> StartRun:
-    return StartRun(workflow=workflow, input=Payload(data=msgspec.json.encode({"run": RUN_ID, "size": 1})))
+def start(workflow: str, run: str = RUN_ID) -> StartRun:
+    data = msgspec.json.encode({"run": run, "size": 1, "how": "charge"})
+    return StartRun(workflow=workflow, input=Payload(data=data))
 
 
 def result(world: World, step_id: str, value: str) -> Outgoing:
@@ -79,6 +82,22 @@ def test_who_takes_a_shard_after_the_log_was_lost_reads_the_new_one_from_its_beg
         await world.until(lambda: world.truth.rows[SHARD].owner == heir.lives[-1].name)
         # The run has ended: each of the signals is a dead letter.
         await world.until(lambda: {signal.message_id for signal in dead_signals(world)} == {"m0", "m1", "m2"})
+
+    tell(story)
+
+
+def test_shards_that_are_lost_one_after_the_other_are_all_read_again() -> None:
+    other = next(f"run-{n}" for n in range(99) if shard_of(f"run-{n}", SHARDS) != SHARD)
+
+    async def story(world: World) -> None:
+        owner = process(world, "run", RUN)
+        await world.until(lambda: {row.owner for row in world.truth.rows.values()} == {"run.1"})
+        for run in (RUN_ID, other):
+            # An answer that was lost: the store has raised the epoch, and the owner does not know.
+            world.truth.take([shard_of(run, SHARDS)], owner.lives[-1].name)
+            world.broker.append([record(world, start("failing", run), run)], "shop")
+            await asyncio.sleep(3)
+        await world.until(lambda: all(run in world.auditor.runs for run in (RUN_ID, other)))
 
     tell(story)
 

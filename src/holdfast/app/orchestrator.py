@@ -348,26 +348,35 @@ class Orchestrator:
 
     async def _assigned(self, shards: Collection[int]) -> None:
         async with self._shifting:
-            async for number in tries():
-                try:
-                    await self._take(frozenset(shards))
-                except Unavailable as away:
-                    if number in {0, 5} or number % 20 == 0:
-                        log.warning("taking shards waits: %s", away)
-                else:
-                    break
-            self._serving.set()
-            self.ready.set()
+            # After a rebalance the records of all shards come again, from the group's positions.
+            await self._settle(frozenset(shards), anew=frozenset(shards))
 
-    async def _take(self, shards: frozenset[int]) -> None:
+    async def _settle(self, shards: frozenset[int], *, anew: frozenset[int], rewound: bool = False) -> None:
+        """Take shards, however long the store is away; the records of those in `anew` come again."""
+        async for number in tries():
+            try:
+                await self._take(shards, anew)
+                if rewound:
+                    await self._rewind(anew)
+            except (Unavailable, Unreachable) as away:
+                if number in {0, 5} or number % 20 == 0:
+                    log.warning("taking shards waits: %s", away)
+            else:
+                break
+        self._serving.set()
+        self.ready.set()
+
+    async def _take(self, shards: frozenset[int], anew: frozenset[int]) -> None:
         taken = await self._ownership.take(shards)
         self._fresh = (self._fresh & shards) | taken.fresh
         gone = frozenset(live.shard for live in self.live if live.shard not in taken.kept)
         self._generation += 1
         self.live.drop_shards(gone)
         self._timers.forget(frozenset(range(self._shards)) - taken.kept)
-        # Records come again from the group's position; results and timers of shards that we kept do not.
-        self._orphaned(self._intake.discard(lambda one: one.shard not in shards or one.origin is not None))
+        # Results and timers of shards that we kept do not come again.
+        self._orphaned(
+            self._intake.discard(lambda one: one.shard not in shards or (one.origin is not None and one.shard in anew))
+        )
         self._reading += 1
         await self._sweeper.take_over(self._fresh, self._publisher.publish)
         self._fresh = frozenset()
@@ -380,19 +389,18 @@ class Orchestrator:
         self.live.drop_shards(shards)
         self._timers.forget(shards)
         self._orphaned(self._intake.discard(lambda one: one.shard in shards))
-        self._aside(self._reassess(shards))
+        self._aside(self._reassess())
 
-    async def _reassess(self, lost: frozenset[int]) -> None:
-        """Read the assignment again before taking back what was lost; never in a loop."""
+    async def _reassess(self) -> None:
+        """Read the assignment again before taking back what was lost, and read that anew; never in a loop."""
         await self._clock.sleep(REASSESS_AFTER * 5)
-        if self._membership is None:
-            return
-        assigned = await self._membership.assigned()
-        if lost & assigned - self._ownership.shards:
-            log.info("shards %s are still ours by the group: taking them again", sorted(lost & assigned))
-            await self._revoked(lost)
-            await self._assigned(assigned)
-            await self._rewind(lost & assigned)
+        async with self._shifting:
+            assigned = frozenset() if self._membership is None else await self._membership.assigned()
+            missing = assigned - self._ownership.shards
+            if missing:
+                log.info("shards %s are still ours by the group: taking them again", sorted(missing))
+                await self._revoked(missing)
+                await self._settle(assigned, anew=missing, rewound=True)
 
     def _orphaned(self, inputs: list[Input]) -> None:
         """Local results of lost shards go to their new owner by the log; records are its own to read."""
