@@ -1,14 +1,16 @@
 """What the simulation has found, told as stories in a world where nothing else goes wrong."""
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
 from holdfast.app.records import Wire as Records
-from holdfast.core.commands import Addressed, Command, SignalRun, StartRun, StepResult
+from holdfast.core.commands import Addressed, Command, SignalRun, StartRun, StepResult, TerminateRun
 from holdfast.core.identity import shard_of
 from holdfast.core.payload import Payload
 from holdfast.ports.log import Outgoing
+from holdfast.ports.store import ShardBatch
 from tests.simulation.audit import CODEC
 from tests.simulation.processes import ORCHESTRATOR, RUN, Slot
 from tests.simulation.workflows import SIGNAL
@@ -100,6 +102,27 @@ def test_shards_that_are_lost_one_after_the_other_are_all_read_again() -> None:
         await world.until(lambda: all(run in world.auditor.runs for run in (RUN_ID, other)))
 
     tell(story)
+
+
+def test_a_run_that_ends_on_top_of_a_commit_under_way_stays_in_memory_until_its_end_is_committed() -> None:
+    async def story(world: World) -> None:
+        audited = world.truth.heard
+        twice = [record(world, TerminateRun(reason="over"))]
+
+        def heard(batch: Mapping[int, ShardBatch], by: str) -> None:
+            audited(batch, by)
+            if world.auditor.runs[RUN_ID].seq == 3:
+                world.truth.failovers += 1  # the answer to this very commit is lost
+                world.broker.append(twice, "shop")
+                world.loop.call_later(0.01, world.broker.append, twice, "shop", context=world.loop.outside)
+
+        world.truth.heard = heard
+        world.broker.append([record(world, start("terminated"))], "shop")
+        process(world, "run", RUN)
+        await world.until(lambda: ended(world))
+        await asyncio.sleep(1)
+
+    tell(story, times=20)
 
 
 def test_a_zombie_says_nothing_of_a_run_that_others_have_led_on() -> None:

@@ -195,13 +195,14 @@ class World:
 Story = Callable[[World], Awaitable[None]]
 
 
-def tell(story: Story) -> None:
-    """Let a story happen in a world without chance."""
-    world = World(0, {}, story=story)
-    found = world.run()
-    if world.failure is not None:
-        raise world.failure
-    assert not found.violations, found.violations
+def tell(story: Story, *, times: int = 1) -> None:
+    """Let a story happen in a world where nothing goes wrong; `times` with other delays each."""
+    for seed in range(times):
+        world = World(seed, {}, story=story)
+        found = world.run()
+        if world.failure is not None:
+            raise world.failure
+        assert not found.violations, found.violations
 
 
 def simulate(seed: int, plan: Plan | None = None, *, traced: bool = False) -> Verdict:

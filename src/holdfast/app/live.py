@@ -105,7 +105,8 @@ class LiveRuns:
         if self._runs.get(run.run_id) is not live:
             return  # forgotten meanwhile, with its shard
         if run.status in ENDED:
-            self.drop((run.run_id,))
+            if not live.uncommitted:  # else its end is still on its way, on top of this draft
+                self.drop((run.run_id,))
             return
         size = RUN_BYTES + len(run.input.data)
         for step in run.open_steps.values():
