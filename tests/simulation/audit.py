@@ -49,6 +49,7 @@ class Auditor:
         self._owners: dict[tuple[int, int], str] = {}
         self._inputs: set[bytes] = set()
         self._attempts: set[tuple[str, str, int]] = set()
+        self._settled: set[tuple[str, str]] = set()
         self._results: set[tuple[str, str, int]] = set()
         self._provider: Provider | None = None
 
@@ -116,8 +117,10 @@ class Auditor:
                 | e.StepAbandoned(step_id=step_id)
                 | e.StepCancelled(step_id=step_id)
             ):
-                if step_id not in run.open_steps:
+                # Counted here, and not by what the engine's own fold says.
+                if (run.run_id, step_id, 1) not in self._attempts or (run.run_id, step_id) in self._settled:
                     return f"{type(event).__name__}: {step_id} is not open"
+                self._settled.add((run.run_id, step_id))
                 return self._unlike_the_book(run.run_id, step_id, happened=isinstance(event, e.StepCompleted))
             case e.TimerFired(timer_id=timer_id):
                 due = run.timers.get(timer_id)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from holdfast.ports.databases import CommitUnclear, RequestDiffers, UnknownDatabase
+from holdfast.ports.databases import CommitUnclear, RequestDiffers, TransactionEnded, UnknownDatabase
 from holdfast.ports.store import Unavailable
 from tests.simulation.wire import Wire
 
@@ -55,6 +55,8 @@ class Database:
     def commit(self, transaction: "SimulatedTransaction", result: bytes) -> None:
         if self._locks.get(transaction.effect_id) is not transaction:
             raise Unavailable("the transaction is not there any more")
+        if transaction.effect_id in self.rows:
+            raise TransactionEnded("it is recorded already")
         for purchase in transaction.bought:
             self.bought(purchase)
         self.rows[transaction.effect_id] = (transaction.request_hash, result)

@@ -30,6 +30,7 @@ STORE_AWAY = "store_away"
 FAILOVER = "failover"  # the store is away for a moment, and all answers under way are lost
 FORGET_KEYS = "forget_keys"
 KEYS_AWAY = "keys_away"
+STEAL = "steal"  # a shard's epoch rises: the late word of somebody who once had it
 RESTART = "restart"  # a process is stopped in good order, and started again
 STEP_FAILS = "step_fails"  # the author's step raises
 
@@ -52,6 +53,7 @@ WEIGHTS = {
     FAILOVER: 3.0,
     FORGET_KEYS: 3.0,
     KEYS_AWAY: 2.0,
+    STEAL: 3.0,
     RESTART: 3.0,
     STEP_FAILS: 3.0,
 }

@@ -19,6 +19,7 @@ from tests.simulation.faults import (
     PAUSE,
     RESTART,
     SHUFFLE,
+    STEAL,
     STORE_AWAY,
     Fault,
 )
@@ -33,6 +34,7 @@ KINDS = (
     PAUSE,
     RESTART,
     SHUFFLE,
+    STEAL,
     OLD_OFFSETS,
     LOSE_LOG,
     LOG_AWAY,
@@ -76,6 +78,8 @@ class Nemesis:
                 process.wire.pause(fault.how)
             case "restart":
                 process.stop()
+            case "steal":
+                world.truth.take([int(fault.how * len(world.truth.rows))], "a ghost")
             case "shuffle" | "old_offsets":
                 self._meet_a_group(fault)
             case "lose_log":

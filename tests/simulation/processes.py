@@ -37,6 +37,8 @@ LONGEST_WORK = 0.4
 SLOWEST_START = 2.0
 DRAIN = 3.0
 SMALL_CACHE = 12_000
+OUTSIDE_RATE = 0.08
+"""How often something goes wrong on the way to the provider and to the authors' database: there it matters most."""
 SKEW = 0.05
 WORK = (STEP_FAILS, KILL, PAUSE, SLOW)
 
@@ -95,16 +97,8 @@ class Process:
         self.life = life
         self.kind = kind
         self.world = world
-        self.wire = Wire(
-            life,
-            world.faults,
-            world.order,
-            outside=world.loop.outside,
-            wake=world.loop.go_on,
-            note=world.note,
-            traced=world.traced,
-        )
-        self.till = Till(world.provider, self.wire)
+        self.wire = self._wire()
+        self.till = Till(world.provider, self._wire("/till", OUTSIDE_RATE))
         self.engine: Engine | None = None
         ledger = SimulatedLedger(world.truth.ledger, world.truth, self.wire)
         store = SimulatedStore(world.truth, self.wire)
@@ -136,7 +130,7 @@ class Process:
             embedded=kind == EMBEDDED,
         )
         profile.clock = clock
-        profile.databases = SimulatedDatabases(world.database, self.wire)
+        profile.databases = SimulatedDatabases(world.database, self._wire("/database", OUTSIDE_RATE))
         profile.host = SimulatedHost(machine, world.lives)
         self.engine = Engine(
             profile,
@@ -148,6 +142,20 @@ class Process:
             **({"cache_bytes": SMALL_CACHE} if small else {}),
         )
         self._main = world.loop.create_task(self._serve(self.engine))
+
+    def _wire(self, channel: str = "", rate: float | None = None) -> Wire:
+        world = self.world
+        return Wire(
+            self.life,
+            world.faults,
+            world.order,
+            outside=world.loop.outside,
+            wake=world.loop.go_on,
+            channel=self.life.name + channel,
+            rate=rate,
+            note=world.note,
+            traced=world.traced,
+        )
 
     async def _serve(self, engine: Engine) -> None:
         try:

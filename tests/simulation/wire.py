@@ -26,7 +26,8 @@ PATIENT_BACK = (KILL, PAUSE)
 THERE_AND_BACK = 0.65
 NEAR = 0.002
 """Seconds that a call usually takes at most, one way."""
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 14.0
+SHORTEST_PAUSE, USUAL_PAUSE, LONGEST_PAUSE = 0.2, 13.0, 16.0
+LONG_PAUSES = 0.12
 SLOWEST = 4.0
 LATEST = 8.0
 LONGEST_TOLD = 300
@@ -48,7 +49,10 @@ class Always:
 
 
 class Wire:
-    """The ways of one process. `wake` lets a paused process go on; `outside` is nobody's context."""
+    """The ways of one process. `wake` lets a paused process go on; `outside` is nobody's context.
+
+    The points of its calls are those of `channel`, where faults come at `rate`; if nothing is said, as everywhere.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,8 @@ class Wire:
         *,
         outside: Context,
         wake: Callable[[Life], None],
+        channel: str = "",
+        rate: float | None = None,
         note: Callable[..., None] = lambda *_: None,
         traced: bool = False,
     ) -> None:
@@ -66,6 +72,8 @@ class Wire:
         self.chance = chance
         self.outside = outside
         self.note = note
+        self._channel = channel or life.name
+        self._rate = rate
         self.traced = traced
         self._wake = wake
         self._loop = asyncio.get_running_loop()
@@ -83,7 +91,7 @@ class Wire:
         if draw < THERE_AND_BACK:
             await self.pass_time(draw * NEAR)
         failovers = service.failovers
-        fault = self.faults.at(self.life.name, PATIENT_THERE if error is None else THERE)
+        fault = self.faults.at(self._channel, PATIENT_THERE if error is None else THERE, self._rate)
         if fault is not None:
             self.note(self.life.name, fault.kind, "on the way to", work.__name__)
             await self.suffer(fault)
@@ -101,7 +109,7 @@ class Wire:
             self.note(self.life.name, work.__name__, *map(brief, args), "->", brief(answer))
         if draw > 1 - THERE_AND_BACK:
             await self.pass_time((1 - draw) * NEAR)
-        fault = self.faults.at(self.life.name, PATIENT_BACK if error is None else BACK)
+        fault = self.faults.at(self._channel, PATIENT_BACK if error is None else BACK, self._rate)
         if fault is not None:
             self.note(self.life.name, fault.kind, "on the way back from", work.__name__)
             await self.suffer(fault)
@@ -121,11 +129,12 @@ class Wire:
             await self.pass_time(fault.how**2 * SLOWEST)
 
     def pause(self, how: float) -> None:
-        """Stand still, between 0.2 and 14 s: half of the pauses are longer than a session."""
+        """Stand still: half of the pauses are longer than a session, and one of eight than a lease."""
         life = self.life
         if life.state == RUNNING:
             life.pause()
-            self.later(SHORTEST_PAUSE + how * (LONGEST_PAUSE - SHORTEST_PAUSE), self._wake, life)
+            long = how > 1 - LONG_PAUSES
+            self.later(LONGEST_PAUSE + (1 - how) * 50 if long else SHORTEST_PAUSE + how * USUAL_PAUSE, self._wake, life)
 
     def later(self, seconds: float, what: Callable[..., object], *args: object) -> None:
         """Let something happen outside of all processes."""

@@ -6,7 +6,8 @@ Laws of this file:
 """
 
 import asyncio
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
+from zlib import crc32
 
 from holdfast.sdk.definitions import Retry, Step, StepError, hours, seconds, signal, step, workflow
 from holdfast.sdk.effects import effect
@@ -75,6 +76,31 @@ async def press(run: str, what: str) -> str:
     return f"{run}:{what}"
 
 
+class Measured:
+    """A result that the code of a run understands only once it is mended."""
+
+    mended: ClassVar[set[str]] = set()
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @staticmethod
+    def model_validate(value: object) -> "Measured":
+        run, _, _ = str(value).partition(":")
+        if run not in Measured.mended:
+            raise ValueError("a measure was expected")
+        return Measured(str(value))
+
+    def model_dump(self, mode: str) -> str:
+        return self.text
+
+
+@step(retry=PATIENT, timeout=SHORT)
+async def measure(run: str, what: str) -> Measured:
+    await here().work(run, what)
+    return Measured(f"{run}:{what}")
+
+
 # -- effects, one for each guard
 
 
@@ -120,6 +146,15 @@ async def give(run: str, what: str, *, key: str = GIVEN) -> str:
 async def book(run: str, what: str, *, connection: SimulatedTransaction = GIVEN) -> str:
     await connection.buy(run, what)
     return receipt(run, what)
+
+
+@effect(guard="provider_key", window=hours(24), retry=Retry(attempts=2, initial=0.1), timeout=SHORT)
+async def doubtful(run: str, what: str, *, key: str = GIVEN) -> str:
+    """Unclear once, or as often as it is tried: then a person decides."""
+    told = await here().buy("charge", key, run, what)
+    if here().tries(run, what) <= 1 + crc32(run.encode()) % 2:
+        raise ConnectionError("the answer was cut off")
+    return told
 
 
 EFFECTS: dict[str, Step[[str, str], str]] = {
@@ -178,6 +213,7 @@ async def stubborn(run: str, size: int, how: str) -> list[str]:
         await pay(run, f"{DECLINED} card")
     except StepError as error:
         done.append(error.failure.type)
+    done.append(await doubtful(run, "doubtful"))
     done.append(await bought(run, "consolation", how))
     return done
 
@@ -238,6 +274,13 @@ async def fan(run: str, size: int, how: str) -> list[str]:
         tasks = [group.create_task(one(n)) for n in range(size + 1)]
     await bought(run, "fan", how)
     return [task.result() for task in tasks]
+
+
+@workflow
+async def mending(run: str, size: int, how: str) -> list[str]:
+    """Parked until its code is mended; what comes in meanwhile waits."""
+    measured, receipt_ = await asyncio.gather(measure(run, "measured"), bought(run, "mended", how))
+    return [measured.text, receipt_, *sorted([await signal(SIGNAL, str) for _ in range(size)])]
 
 
 @workflow

@@ -14,19 +14,21 @@ from typing import Any
 import msgspec
 
 from holdfast.app.client import Door
+from holdfast.core import effects as ledger
 from holdfast.core.asks import RETRY, SUCCEED
 from holdfast.core.commands import (
     CancelRun,
     Command,
     ResolveEffect,
+    ResumeRun,
     RunOutcome,
     SignalRun,
     StartRun,
     TerminateRun,
 )
-from holdfast.core.effects import PARKED, Effect
+from holdfast.core.effects import Effect
 from holdfast.core.payload import Payload
-from holdfast.core.run import CANCELLED, COMPLETED, ENDED, FAILED, TERMINATED
+from holdfast.core.run import CANCELLED, COMPLETED, ENDED, FAILED, PARKED, TERMINATED
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import TopicMissing, Unreachable
 from holdfast.ports.store import Unavailable
@@ -34,7 +36,7 @@ from tests.simulation.broker import Broker
 from tests.simulation.loop import DEAD, RUNNING, Life
 from tests.simulation.provider import Provider, receipt
 from tests.simulation.wire import LATEST
-from tests.simulation.workflows import SIGNAL
+from tests.simulation.workflows import SIGNAL, Measured
 
 LOOK_AGAIN = 0.6
 DECIDE_EVERY = 1.5
@@ -53,6 +55,7 @@ KINDS = (
     "terminated",
     "fan",
     "failing",
+    "mending",
 )
 
 
@@ -82,8 +85,12 @@ class Workload:
         self.deeds: list[Deed] = []
         self.told: dict[str, RunOutcome] = {}
         self.waited_for: list[str] = []
+        Measured.mended = set()
         for number in range(chance.randint(2, 5) if runs is None else runs):
-            self._run(f"run-{number}", chance.choice(KINDS), chance.randint(1, 3), chance)
+            # Names that fall on all shards.
+            self._run(
+                f"run-{number}{chance.choice('abcdefghijklmnop')}", chance.choice(KINDS), chance.randint(1, 3), chance
+            )
 
     def _run(self, run: str, kind: str, size: int, chance: random.Random) -> None:
         begin = chance.random() * 6
@@ -99,6 +106,8 @@ class Workload:
             self._do(chance, at, run, SignalRun(name=SIGNAL, message_id=f"m{number}", input=text))
         if kind == "cancelled":
             self._do(chance, begin + chance.random() * 3, run, CancelRun(reason="enough"), after_start=True)
+        if kind == "mending":
+            self._do(chance, begin + 1 + chance.random() * 3, run, ResumeRun(by="ann"), after_start=True)
         if kind == "terminated":
             self._do(chance, begin + chance.random() * 3, run, TerminateRun(reason="over"), after_start=True)
 
@@ -108,7 +117,7 @@ class Workload:
 
 def signals(kind: str, size: int) -> int:
     """Tell how many messages a run of this kind waits for."""
-    return {"order": 1, "listener": size, "patient_listener": size}.get(kind, 0)
+    return {"order": 1, "listener": size, "patient_listener": size, "mending": size}.get(kind, 0)
 
 
 def expected(run: str, kind: str, size: int) -> Expected:
@@ -121,11 +130,17 @@ def expected(run: str, kind: str, size: int) -> Expected:
             return Expected(COMPLETED, [*(f"{run}:after-{n}" for n in range(size)), receipt(run, "sleep")])
         case "stubborn":
             lucky = [f"{run}:luck-{n}" for n in range(size)]
-            return Expected(COMPLETED, [*lucky, "ValueError", "Refused", receipt(run, "consolation")])
+            return Expected(
+                COMPLETED, [*lucky, "ValueError", "Refused", receipt(run, "doubtful"), receipt(run, "consolation")]
+            )
         case "listener" | "patient_listener":
             return Expected(COMPLETED, [f"{run}-{n}" for n in range(size)])
         case "fan":
             return Expected(COMPLETED, [f"{run}:fanned-{n}" for n in range(size + 1)])
+        case "mending":
+            return Expected(
+                COMPLETED, [f"{run}:measured", receipt(run, "mended"), *(f"{run}-{n}" for n in range(size))]
+            )
         case "cancelled":
             return Expected(CANCELLED)
         case "terminated":
@@ -155,7 +170,7 @@ class Client:
         while True:
             await asyncio.sleep(DECIDE_EVERY)
             try:
-                for parked in await self._person.ledger.effects(states=[PARKED]):
+                for parked in await self._person.ledger.effects(states=[ledger.PARKED]):
                     verdict = self._person.verdict(parked, self._loop.time())
                     if verdict is not None:
                         await self._door.send(parked.run_id, verdict)
@@ -180,13 +195,26 @@ class Client:
             await asyncio.sleep(LOOK_AGAIN)
 
     async def _makes_sense(self, deed: Deed) -> bool:
+        if isinstance(deed.command, ResumeRun):
+            return await self._is_parked(deed.run)
         return not deed.after_start or await self._door.existence.of(deed.run)
+
+    async def _is_parked(self, run: str) -> bool:
+        """A parked run is resumed once its code has been mended."""
+        stored = await self._door.store.history(run)
+        if stored is None or stored.row.status != PARKED:
+            return False
+        Measured.mended.add(run)
+        return True
 
     async def _is_done(self, deed: Deed) -> bool:
         store = self._door.store
         match deed.command:
             case StartRun():
                 return bool(await store.existing([deed.run]))
+            case ResumeRun():
+                stored = await store.history(deed.run)
+                return stored is not None and any(one.type == "RunResumed" for one in stored.history)
             case SignalRun(message_id=message_id):
                 return bool(await store.seen_signals([(deed.run, message_id)]))
             case _:

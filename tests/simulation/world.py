@@ -37,6 +37,7 @@ EPOCH = 1_700_000_000_000_000
 PATIENCE = 300.0
 """Seconds of virtual time, after the last fault, within which everything must have come to rest."""
 LOOK_EVERY = 0.5
+MICROS = 1_000_000
 
 
 class Violation(NamedTuple):
@@ -81,7 +82,7 @@ class World:
         self.lives: dict[str, Life] = {}
 
     def now(self) -> int:
-        return EPOCH + int(self.loop.now * 1_000_000)
+        return EPOCH + int(self.loop.now * MICROS)
 
     def violate(self, law: str, text: str) -> None:
         """A law is broken: the world ends here."""
@@ -157,13 +158,23 @@ class World:
         """Wait for the last fault, then for rest."""
         await asyncio.sleep(self.last_fault)
         nemesis.rest()
-        while self.loop.now < self.last_fault + PATIENCE:
+        # What was sent and got lost is sent again some time, and then it must come to rest.
+        if not (await self._rests_by(self.last_fault + PATIENCE) or await self._rests_by(self._resends() + PATIENCE)):
+            self.violate("stuck", verdict.what_is_open(self))
+        self.loop.stopped = True
+
+    async def _rests_by(self, deadline: float) -> bool:
+        while self.loop.now < deadline:
             await asyncio.sleep(LOOK_EVERY)
             if self.is_at_rest():
                 await asyncio.sleep(LOOK_EVERY)
-                self.loop.stopped = True
-                return
-        self.violate("stuck", verdict.what_is_open(self))
+                return True
+        return False
+
+    def _resends(self) -> float:
+        """Tell when the last attempt is sent again that nobody has answered for."""
+        due = [(row.resend_at - EPOCH) / MICROS for row in self.truth.attempts.values()]
+        return max(due, default=-PATIENCE)
 
     def is_at_rest(self) -> bool:
         """Everything was asked, every run has ended, and all of it was told."""
