@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from holdfast.core.asks import Ask, Move
+from holdfast.core.asks import CONFLICT, Ask, Move
 from holdfast.core.effects import HELD, Effect
 from holdfast.ports.judging import judge
 from holdfast.ports.ledger import Answer, ProcessRow, Story
@@ -72,6 +72,14 @@ class Rows:
         ]
         return found[:limit]
 
+    def conflicts(self, limit: int, after: str | None) -> Sequence[Effect]:
+        found = [
+            self.rows[effect_id]
+            for effect_id in sorted(self.rows)
+            if (after is None or effect_id > after) and any(move.what == CONFLICT for move in self.moves[effect_id])
+        ]
+        return found[:limit]
+
     def lapsed(self, shards: Collection[int], limit: int) -> Sequence[Effect]:
         now = self.now()
         over = [
@@ -115,6 +123,9 @@ class SimulatedLedger:
         self, *, states: Collection[str] = (), name: str | None = None, limit: int = 100, after: str | None = None
     ) -> Sequence[Effect]:
         return await self._wire.ask(self._store, Unavailable, self._rows.effects, list(states), name, limit, after)
+
+    async def conflicts(self, *, limit: int = 100, after: str | None = None) -> Sequence[Effect]:
+        return await self._wire.ask(self._store, Unavailable, self._rows.conflicts, limit, after)
 
     async def lapsed(self, shards: Collection[int], limit: int) -> Sequence[Effect]:
         return await self._wire.ask(self._store, Unavailable, self._rows.lapsed, frozenset(shards), limit)

@@ -84,17 +84,21 @@ class Nemesis:
                 self._meet_a_group(fault)
             case "lose_log":
                 world.broker.lose(offsets_too=fault.how < 0.5)
-            case "log_away":
-                self._away(world.broker, fault.how * LONGEST_AWAY)
-            case "store_away":
-                self._away(world.truth, fault.how * LONGEST_AWAY)
-            case "failover":
-                world.truth.failovers += 1
-                self._away(world.truth, fault.how * MOMENT)
             case "forget_keys":
                 world.keys.forget()
             case _:
-                self._away(world.keys, fault.how * LONGEST_AWAY)
+                self._take_away(fault)
+
+    def _take_away(self, fault: Fault) -> None:
+        """Let a service be out of reach for a while; after a failover all answers under way are lost as well."""
+        world = self._world
+        away: dict[str, Awayable] = {LOG_AWAY: world.broker, KEYS_AWAY: world.keys}
+        service = away.get(fault.kind, world.truth)
+        if fault.kind == FAILOVER:
+            world.truth.failovers += 1
+        service.away = True
+        seconds = fault.how * (MOMENT if fault.kind == FAILOVER else LONGEST_AWAY)
+        world.loop.call_later(seconds, self._back, service)
 
     def _whom(self, fault: Fault) -> "Process":
         slots = self._world.slots
@@ -110,10 +114,6 @@ class Nemesis:
         if fault.kind == OLD_OFFSETS:
             group.forget_progress()
         group.rebalance()
-
-    def _away(self, service: "Awayable", seconds: float) -> None:
-        service.away = True
-        self._world.loop.call_later(seconds, self._back, service)
 
     def _back(self, service: "Awayable") -> None:
         service.away = False

@@ -47,7 +47,7 @@ class Provider:
             self._answers.setdefault(key, "")
         answer = self.charge(key, run, what)
         if not answer:
-            raise Refused(f"{what} is declined")
+            raise Refused(f"{what} is declined", stored=True)
         return answer
 
     def transfer(self, key: str, run: str, what: str) -> str:

@@ -6,7 +6,7 @@ Laws of this file:
 """
 
 import asyncio
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 from zlib import crc32
 
 from holdfast.sdk.definitions import Retry, Step, StepError, hours, seconds, signal, step, workflow
@@ -109,14 +109,7 @@ async def charge(run: str, what: str, *, key: str = GIVEN) -> str:
     return await here().buy("charge", key, run, what)
 
 
-class Manners(NamedTuple):
-    """How the provider treats keys."""
-
-    retention: float = 86_400.0
-    stores_refusals: bool = True
-
-
-@effect(guard="provider_key", http=Manners(), retry=PATIENT, timeout=SHORT)
+@effect(guard="provider_key", http="stripe", retry=PATIENT, timeout=SHORT)
 async def pay(run: str, what: str, *, key: str = GIVEN) -> str:
     """Send by a transport that commits the intent at the first byte."""
     sending = SENDING.get()
