@@ -29,7 +29,7 @@ from tests.integration.faults import (
     cut_off,
     one_shard_stolen,
 )
-from tests.integration.running import Process, assert_whole, process
+from tests.integration.running import SHARDS, Process, assert_whole, events_of, process
 
 RUNS = 24
 PATIENCE = 60.0
@@ -152,9 +152,21 @@ async def until_quiet(engine: Process, names: list[str]) -> None:
     for name in names:
         while not await is_quiet(engine, name):
             engine.check()
-            stories = await engine.ledger.stories(name)
-            assert time.monotonic() < until, (await engine.kinds(name), stories)
+            if time.monotonic() > until:
+                pytest.fail(await how_it_stands(engine, name))
             await asyncio.sleep(0.05)
+
+
+async def how_it_stands(engine: Process, name: str) -> str:
+    """Tell what a run that does not come to rest is waiting for."""
+    found = await engine.store.history(name)
+    assert found is not None
+    attempts = await engine.store.open_attempts(list(range(SHARDS)), 2**62, 1000)
+    lines = [f"run {name} does not come to rest at {time.time_ns() // 1000}: {found.row}"]
+    lines += [f"  {one.seq} {one.at} {event}" for one, event in zip(found.history, events_of(found), strict=True)]
+    for story in await engine.ledger.stories(name):
+        lines += [f"  {story.effect.step_id} is {story.effect.state}", *(f"    {move}" for move in story.moves)]
+    return "\n".join([*lines, *(f"  {row}" for row in attempts if row.run_id == name)])
 
 
 async def is_quiet(engine: Process, name: str) -> bool:
