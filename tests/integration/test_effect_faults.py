@@ -15,9 +15,10 @@ from holdfast.adapters.databases import NamedDatabases
 from holdfast.core import effects as ledger
 from holdfast.core import events as e
 from holdfast.core.asks import RETRY, SUCCEED, Begin, Doubt, Prove
-from holdfast.core.commands import CancelRun, ResolveEffect
+from holdfast.core.commands import CancelRun, FailStep, ResolveEffect, TerminateRun
 from holdfast.core.effects import Effect
 from holdfast.core.payload import Payload, claim_check
+from holdfast.core.retry import Failure
 from holdfast.core.run import CANCELLED, COMPLETED, FAILED, PARKED
 from holdfast.ports.ledger import Story
 from holdfast.sdk.definitions import Retry, seconds, workflow
@@ -384,3 +385,15 @@ async def test_an_effect_in_doubt_that_was_cancelled_is_still_brought_to_its_ver
         gate.set()
         await engine.until_status("a", COMPLETED, CANCELLED)
         assert (sent["a"], (await story(engine, "a")).effect.state) == (2, ledger.SUCCEEDED)
+
+
+async def test_the_effect_of_an_ended_run_goes_on_soon_after_its_worker_fell_silent(file: Path) -> None:
+    async with process(file) as engine:
+        await engine.start("fault_far", "a", "a")
+        effect_ = await sent_by(engine, "a")
+        await engine.submit("a", TerminateRun(reason="enough"))
+        command = FailStep(step_id=effect_.step_id, attempt=1, error=Failure("LeaseOver", "silent"), ledger="IN_DOUBT")
+        await engine.submit("a", command)
+        async with asyncio.timeout(20):
+            while await tasks_elsewhere(engine) < 2:
+                await asyncio.sleep(0.01)

@@ -6,7 +6,7 @@ Laws of this file:
 - An ended run's effects go on to their verdict; its history does not.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from holdfast.app.drafts import AskAgain, Draft, Input
 from holdfast.app.live import LiveRun
@@ -14,6 +14,11 @@ from holdfast.core import events as e
 from holdfast.core.asks import Ask, Cancel, Close, Expire, Resolve, Terms
 from holdfast.core.commands import Command, CompleteStep, FailStep, HearLedger, ResolveEffect
 from holdfast.core.effects import FAILED, SETTLED, Effect
+from holdfast.core.retry import OF_THE_ENGINE, UNHEARD
+from holdfast.core.settling import OpenStep
+
+PAUSE: Final = 60_000_000
+"""Microseconds between two attempts of an ended run's effect."""
 
 
 def plan(draft: Draft, live: LiveRun, event: e.StepScheduled, at: int) -> None:
@@ -74,17 +79,21 @@ def ask_again(draft: Draft, live: LiveRun, step_id: str, process: str) -> None:
         ask(draft, live, step_id, Expire(who=process))  # nobody holds it: the answer says how it stands
 
 
-def after_the_end(draft: Draft, live: LiveRun, command: Command) -> None:
-    """Note the verdict of an ended run's effect, or pass a person's on."""
+def after_the_end(draft: Draft, live: LiveRun, command: Command, at: int) -> tuple[OpenStep, int] | None:
+    """Note the verdict of an ended run's effect, or pass a person's on; gives what is still to be tried, and when."""
     run = live.run
     if not run.unsettled or not isinstance(command, (ResolveEffect, CompleteStep, FailStep, HearLedger)):
-        return
+        return None
     if command.step_id not in run.unsettled:
-        return
+        return None
     if isinstance(command, ResolveEffect):
         ask(draft, live, command.step_id, resolution(command))
     elif is_verdict(command):
         draft.attempts[run.run_id, run.incarnation, command.step_id] = None
+    elif isinstance(command, FailStep) and command.error.type != UNHEARD:  # that one is being asked after already
+        pause = 0 if command.error.type in OF_THE_ENGINE else PAUSE
+        return run.unsettled[command.step_id], max(at + pause, command.not_before or 0)
+    return None
 
 
 def is_verdict(command: CompleteStep | FailStep | HearLedger) -> bool:

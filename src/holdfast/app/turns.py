@@ -163,7 +163,9 @@ class Turns:
             log.exception("run %s is parked: an error of the engine", before.run_id)
             after, happened, stored = self._park(before, command, error, at)
         if not happened:
-            effect_requests.after_the_end(draft, live, command)
+            left = effect_requests.after_the_end(draft, live, command, at)
+            if left is not None:
+                self._follows.expect(draft, live, left[0], 0, at, left[1])
             return
         self._note(draft, live, before, after, happened, stored, at)
 

@@ -12,7 +12,7 @@ from holdfast.core.asks import LOOKUP
 from holdfast.core.commands import FailStep, HearLedger
 from holdfast.core.effects import IN_DOUBT, PARKED, PLANNED, Effect
 from holdfast.core.identity import effect_id
-from holdfast.core.retry import Failure
+from holdfast.core.retry import UNHEARD, Failure
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.store import AttemptRow
 
@@ -54,7 +54,7 @@ def word(effect: Effect, attempt: int, now: int) -> FailStep | HearLedger | None
         return FailStep(
             step_id=effect.step_id,
             attempt=attempt,
-            error=Failure("Unheard", f"the attempt left it in doubt: {effect.reason}", step=effect.step_id),
+            error=Failure(UNHEARD, f"the attempt left it in doubt: {effect.reason}", step=effect.step_id),
             at=now,
             ledger=effect.state,
             not_before=effect.horizon if effect.terms.guard == LOOKUP else None,

@@ -10,7 +10,8 @@ from hashlib import blake2b
 import msgspec
 
 MICROS = 1_000_000
-OF_THE_ENGINE = frozenset({"LeaseOver", "Unheard", "UnknownStep"})
+UNHEARD = "Unheard"
+OF_THE_ENGINE = frozenset({"LeaseOver", UNHEARD, "UnknownStep"})
 """Types of failures that no code of the author's has raised: which errors it wants tried again says nothing of them."""
 LONGEST_WAIT = 10 * 365 * 86_400.0
 """Seconds: an author's `maximum` may be infinite, an instant in history is not."""
