@@ -20,7 +20,7 @@ from tests.chaos.stories import Stage, Told
 from tests.chaos.storm import FEWEST, PER_FAULT, Plan, Report, storm, table
 
 Story = tuple[str, bool, Callable[[Stage], Awaitable[Told]]]
-STORM = "storm"
+STORM, STORIES = "storm", "stories"
 
 
 def main() -> int:
@@ -77,7 +77,7 @@ async def _tell(given: argparse.Namespace, folder: Path, weather: list[Report], 
 
 
 async def _tell_stories(given: argparse.Namespace, folder: Path, told: list[Told]) -> None:
-    wanted = [story for story in _stories(given.kills) if given.only in (None, story[0])]
+    wanted = [story for story in _stories(given.kills) if given.only in (None, STORIES, story[0])]
     servers = Servers(folder / "servers")
     try:
         if any(needs_servers for _, needs_servers, _ in wanted):
@@ -110,7 +110,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--story-runs", type=int, default=60, help="orders in each story (default 60)")
     parser.add_argument("--kills", type=int, default=8, help="kill -9 in each killing story (default 8)")
-    parser.add_argument("--only", choices=[STORM, *(name for name, _, _ in _stories(0))], help="just this one")
+    parser.add_argument("--only", choices=[STORM, STORIES, *(name for name, _, _ in _stories(0))], help="just this")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="what chance is drawn from")
     parser.add_argument("--keep", action="store_true", help="keep the folder with files, books and logs")
     given = parser.parse_args()

@@ -98,14 +98,14 @@ class ClockJumped(OfService):
     roles = ("worker", "orchestrator", "both")
 
     async def strike(self) -> None:
-        assert self.victim.told is not None
+        assert self.victim.dials is not None
         async with self.victim.alone:
             sign = self.chance.choice((-1, 1))
-            self.victim.told.clock_off(sign * 10 ** self.chance.uniform(0, 5))
+            self.victim.dials.clock_off(sign * 10 ** self.chance.uniform(0, 5))
             try:
                 await asyncio.sleep(self.chance.uniform(1, 6))
             finally:
-                self.victim.told.clock_off(0)
+                self.victim.dials.clock_off(0)
 
 
 class DiskFull(OfService):
@@ -118,14 +118,14 @@ class DiskFull(OfService):
             disk = self.world.disk
             if disk.mounted:
                 disk.fill()
-            elif self.victim.told is not None:
-                self.victim.told.disk_full(full=True)
+            elif self.victim.dials is not None:
+                self.victim.dials.disk_full(full=True)
             try:
                 await asyncio.sleep(self.chance.uniform(1, 4))
             finally:
                 disk.empty()
-                if self.victim.told is not None:
-                    self.victim.told.disk_full(full=False)
+                if self.victim.dials is not None:
+                    self.victim.dials.disk_full(full=False)
 
 
 class OfServer(Fault):

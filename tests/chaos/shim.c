@@ -21,30 +21,30 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile const int64_t *told;
+static volatile const int64_t *dials;
 static char disk[PATH_MAX];
 static int (*real_clock)(clockid_t, struct timespec *);
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *path = getenv("CHAOS_TOLD"), *folder = getenv("CHAOS_DISK");
+    const char *path = getenv("CHAOS_DIALS"), *folder = getenv("CHAOS_DISK");
     *(void **)&real_clock = dlsym(RTLD_NEXT, "clock_gettime");
     if (folder == NULL || realpath(folder, disk) == NULL)
         disk[0] = '\0';
     int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return;
-    void *mapped = mmap(NULL, 2 * sizeof *told, PROT_READ, MAP_SHARED, fd, 0);
+    void *mapped = mmap(NULL, 2 * sizeof *dials, PROT_READ, MAP_SHARED, fd, 0);
     close(fd);
     if (mapped != MAP_FAILED)
-        told = mapped;
+        dials = mapped;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *at)
 {
     int done = real_clock == NULL ? (int)syscall(SYS_clock_gettime, clock, at) : real_clock(clock, at);
-    if (done == 0 && told != NULL && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
-        int64_t off = told[0], nanoseconds = at->tv_nsec + off % 1000000 * 1000;
+    if (done == 0 && dials != NULL && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
+        int64_t off = dials[0], nanoseconds = at->tv_nsec + off % 1000000 * 1000;
         at->tv_sec += off / 1000000;
         if (nanoseconds < 0 || nanoseconds >= 1000000000) {
             int64_t carry = nanoseconds < 0 ? -1 : 1;
@@ -80,7 +80,7 @@ static int refused(int fd, off_t end)
 {
     char link[64], path[PATH_MAX];
     struct stat found;
-    if (told == NULL || told[1] == 0 || disk[0] == '\0')
+    if (dials == NULL || dials[1] == 0 || disk[0] == '\0')
         return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
@@ -102,7 +102,7 @@ ssize_t pwrite(int fd, const void *data, size_t length, off_t at) { return pwrit
 
 ssize_t write(int fd, const void *data, size_t length)
 {
-    off_t at = told != NULL && told[1] != 0 ? lseek(fd, 0, SEEK_CUR) : -1;
+    off_t at = dials != NULL && dials[1] != 0 ? lseek(fd, 0, SEEK_CUR) : -1;
     return at >= 0 && refused(fd, at + (off_t)length) ? -1 : syscall(SYS_write, fd, data, length);
 }
 

@@ -58,7 +58,7 @@ class Stream:
         self._ended = asyncio.Condition()
         self._latest: dict[Place, list[float]] = {"cluster": [], "embedded": []}
         self._errands: set[asyncio.Task[None]] = set()
-        self._failed: list[BaseException] = []
+        self.met: list[str] = []
 
     @property
     def open(self) -> int:
@@ -159,7 +159,7 @@ class Stream:
     def _errand_done(self, task: asyncio.Task[None]) -> None:
         self._errands.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed.append(error)
+            self.met.append(f"a customer met {error!r}")
 
     # -- watching
 
@@ -201,14 +201,12 @@ class Stream:
                 await self._ended.wait_for(lambda: not self._open)
 
     async def leave(self) -> None:
-        """Wait a moment for customers' answers, then go; an error of a customer is raised here."""
+        """Wait a moment for customers' answers, then go."""
         if self._errands:
             await asyncio.wait(self._errands, timeout=10.0)
         for task in tuple(self._errands):
             task.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
-        if self._failed:
-            raise self._failed[0]
 
 
 async def insist(ask: Callable[[], Awaitable[Answer]]) -> Answer:

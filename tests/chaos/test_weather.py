@@ -15,7 +15,7 @@ import pytest
 
 from examples.demo.processes import free_port
 from tests.chaos.proxy import HOST, Link
-from tests.chaos.world import Told, built_shim, open_disk, preloaded
+from tests.chaos.world import Dials, built_shim, open_disk, preloaded
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 WRITE = """
@@ -112,8 +112,8 @@ def shim(tmp_path: Path) -> Path:
     return built
 
 
-def said(shim: Path, told: Told, disk: Path, program: str, *words: object) -> list[str]:
-    environment = os.environ | preloaded(shim, told, disk)
+def said(shim: Path, dials: Dials, disk: Path, program: str, *words: object) -> list[str]:
+    environment = os.environ | preloaded(shim, dials, disk)
     command = [sys.executable, "-c", program, *map(str, words)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
 
@@ -122,27 +122,27 @@ def said(shim: Path, told: Told, disk: Path, program: str, *words: object) -> li
 def test_a_clock_is_off_by_what_is_told_and_time_that_only_runs_is_not(
     tmp_path: Path, shim: Path, seconds: float
 ) -> None:
-    told = Told(tmp_path / "told")
-    told.clock_off(seconds)
+    dials = Dials(tmp_path / "dials")
+    dials.clock_off(seconds)
     program = "import time, datetime; print(time.time(), datetime.datetime.now().timestamp(), time.monotonic())"
     wall, running = time.time(), time.monotonic()
-    *walls, ran = map(float, said(shim, told, tmp_path, program))
+    *walls, ran = map(float, said(shim, dials, tmp_path, program))
     for told_wall in walls:
         assert -0.01 <= told_wall - wall - seconds < 10
     assert 0 <= ran - running < 10
 
 
 def test_on_a_full_disk_no_file_grows_and_what_is_there_can_be_written(tmp_path: Path, shim: Path) -> None:
-    told, disk = Told(tmp_path / "told"), tmp_path / "disk"
+    dials, disk = Dials(tmp_path / "dials"), tmp_path / "disk"
     disk.mkdir()
     (disk / "file").write_bytes(bytes(4096))
-    assert said(shim, told, disk, WRITE, disk / "file") == ["written", "written"]
+    assert said(shim, dials, disk, WRITE, disk / "file") == ["written", "written"]
     (disk / "file").write_bytes(bytes(4096))
-    told.disk_full(full=True)
-    assert said(shim, told, disk, WRITE, disk / "file") == ["written", str(errno.ENOSPC)]
-    assert said(shim, told, disk, WRITE, tmp_path / "elsewhere") == ["written", "written"]
-    told.disk_full(full=False)
-    assert said(shim, told, disk, WRITE, disk / "file") == ["written", "written"]
+    dials.disk_full(full=True)
+    assert said(shim, dials, disk, WRITE, disk / "file") == ["written", str(errno.ENOSPC)]
+    assert said(shim, dials, disk, WRITE, tmp_path / "elsewhere") == ["written", "written"]
+    dials.disk_full(full=False)
+    assert said(shim, dials, disk, WRITE, disk / "file") == ["written", "written"]
 
 
 def test_a_mounted_disk_is_full_once_it_is_filled(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ async def judge(world: World, stream: Stream, *, in_order: bool) -> Verdict:
             wrong.extend(f"{one.order.order}: {fault}" for fault in found)
     names = [one.order.order for one in stream.placed.values() if one.place == "cluster" and one.ended_at]
     broker = f"127.0.0.1:{world.servers.port('kafka')}"
-    wrong += [*await published(world.clients["cluster"], names, broker, in_order=in_order), *world.crashes]
+    wrong += await published(world.clients["cluster"], names, broker, in_order=in_order)
+    wrong += [*stream.met, *world.crashes]
     return Verdict(double, lost, stuck, tuple(wrong))
 
 

@@ -46,8 +46,8 @@ SERVICES = {
 }
 
 
-class Told:
-    """What is told to one preloaded shim: how far its clock is off, and whether its disk is full."""
+class Dials:
+    """The dials of one preloaded shim: how far its clock is off, and whether its disk is full."""
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(bytes(16))
@@ -65,10 +65,10 @@ class Told:
 class Service:
     """A process and its supervisor."""
 
-    def __init__(self, process: Process, role: str, told: Told | None = None) -> None:
+    def __init__(self, process: Process, role: str, dials: Dials | None = None) -> None:
         self.process = process
         self.role = role
-        self.told = told
+        self.dials = dials
         self.alone = asyncio.Lock()
         self.awake_since = 0.0
         self.crashes: list[str] = []
@@ -169,14 +169,14 @@ async def open_world(folder: Path, *, disk_size: int) -> AsyncIterator[World]:
             role = name.partition("-")[0]
             environment = here if role == "embedded" else linked(settings, opened, role)
             pays = opened["embedded-provider" if role == "embedded" else "worker-provider"]
-            told = None if shim is None else Told(folder / f"{name}.told")
+            dials = None if shim is None else Dials(folder / f"{name}.dials")
             environment = {
                 **environment,
-                **preloaded(shim, told, disk.folder),
+                **preloaded(shim, dials, disk.folder),
                 "PAYMENTS_URL": f"http://127.0.0.1:{pays.port}",
             }
             process = processes.new(name, (*HOLDFAST, serves, str(APP)), environment, serves=True)
-            services[name] = Service(process, role, told)
+            services[name] = Service(process, role, dials)
         await stack.enter_async_context(supervised(services))
         clients: dict[Place, Client] = {
             "cluster": await stack.enter_async_context(Client(load(environ=settings))),
@@ -232,10 +232,10 @@ def linked(settings: Mapping[str, str], opened: Mapping[str, Link], role: str) -
     }
 
 
-def preloaded(shim: Path | None, told: Told | None, disk: Path) -> dict[str, str]:
-    if shim is None or told is None:
+def preloaded(shim: Path | None, dials: Dials | None, disk: Path) -> dict[str, str]:
+    if shim is None or dials is None:
         return {}
-    return {"LD_PRELOAD": str(shim), "CHAOS_TOLD": str(told.path), "CHAOS_DISK": str(disk)}
+    return {"LD_PRELOAD": str(shim), "CHAOS_DIALS": str(dials.path), "CHAOS_DISK": str(disk)}
 
 
 def built_shim(folder: Path) -> Path | None:
