@@ -2,12 +2,23 @@
 
 import asyncio
 
+import pytest
+
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.app.drafts import Input, Redirect
-from holdfast.app.intake import BACKLOG, SLICE, Intake
+from holdfast.app.intake import BACKLOG, SLICE, Intake, as_command
 from holdfast.app.orchestrator import positions_of
 from holdfast.app.records import Topics, Wire
-from holdfast.core.commands import Addressed, CancelRun, CompleteStep, FailStep, FireTimer, StepResult
+from holdfast.core.commands import (
+    Addressed,
+    CancelRun,
+    CompleteStep,
+    FailStep,
+    FireTimer,
+    HearLedger,
+    StepResult,
+)
+from holdfast.core.effects import STATES, SUCCEEDED
 from holdfast.core.identity import shard_of
 from holdfast.core.payload import NOTHING
 from holdfast.core.retry import Failure
@@ -144,3 +155,12 @@ async def test_what_was_read_before_reading_began_anew_is_not_acknowledged() -> 
     read = await box.next_slice()
     assert positions_of(read, 1) == {(TOPICS.commands, shard_of("r1", SHARDS)): 8}
     assert positions_of(read, 2) == {(TOPICS.commands, 3): 8}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_ledgers_word_that_goes_to_another_owner_is_heard_as_it_was_said(state: str) -> None:
+    heard = HearLedger(step_id="pay#1", state=state, attempt=2, result=NOTHING if state == SUCCEEDED else None)
+    said = Input(0, "r1", heard, 0).as_result()
+    assert said is not None
+    expected = CompleteStep(step_id="pay#1", attempt=2, result=NOTHING) if state == SUCCEEDED else heard
+    assert as_command(said) == expected

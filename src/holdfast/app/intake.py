@@ -123,9 +123,9 @@ def redirect(record: Record, outgoing: Outgoing, reading: int) -> Input:
 
 
 def as_command(result: StepResult) -> Command:
-    """Read a worker's word as a command to the run."""
-    unexplained = result.ledger == ledger.FAILED and result.error is None
-    if unexplained or result.ledger in {ledger.PARKED, ledger.CANCELLED}:
+    """Read a worker's word as a command to the run. Of an effect without an error only SUCCEEDED is a success."""
+    unsettled = result.error is None and result.ledger not in {"", ledger.SUCCEEDED}
+    if unsettled or result.ledger in {ledger.PARKED, ledger.CANCELLED}:
         return HearLedger(
             step_id=result.step_id,
             state=result.ledger,
