@@ -143,6 +143,8 @@ class Hunt:
 
 def hunt_all(wanted: Sequence[Bug], jobs: int) -> list[Caught]:
     """Hunt on all cores."""
+    for bug in wanted:
+        bug.applied((SOURCE / bug.file).read_text())
     for name in HEAVY:
         importlib.import_module(name)
     waiting, hunts, caught = list(reversed(wanted)), list[Hunt](), list[Caught]()

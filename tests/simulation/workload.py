@@ -130,9 +130,7 @@ def expected(run: str, kind: str, size: int) -> Expected:
             return Expected(COMPLETED, [*(f"{run}:after-{n}" for n in range(size)), receipt(run, "sleep")])
         case "stubborn":
             lucky = [f"{run}:luck-{n}" for n in range(size)]
-            return Expected(
-                COMPLETED, [*lucky, "ValueError", "Refused", receipt(run, "doubtful"), receipt(run, "consolation")]
-            )
+            return Expected(COMPLETED, [*lucky, "ValueError", "Refused", receipt(run, "consolation")])
         case "listener" | "patient_listener":
             return Expected(COMPLETED, [f"{run}-{n}" for n in range(size)])
         case "fan":
