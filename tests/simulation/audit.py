@@ -23,7 +23,7 @@ from holdfast.ports.store import ShardBatch, StoredEvent
 from tests.simulation.provider import Provider
 from tests.simulation.store import Truth
 
-SKEW = 200_000
+SKEW = 600_000
 """Microseconds by which two processes' clocks may differ."""
 ANY = 0
 """Stands for the attempt of a result that settles its step, whichever attempt it is of."""

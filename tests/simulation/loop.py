@@ -91,7 +91,7 @@ class Exhausted(Exception):
 class SimulatedLoop(asyncio.AbstractEventLoop):
     """The loop of a world. `chance` is what app/ draws from (see app/chance.py); `outside` is nobody's context."""
 
-    def __init__(self, chance: random.Random, *, limit: int = 2_000_000) -> None:
+    def __init__(self, chance: random.Random, *, limit: int = 600_000) -> None:
         self.chance = chance
         self.now = 0.0
         self.stopped = False

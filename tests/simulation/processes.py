@@ -37,9 +37,9 @@ LONGEST_WORK = 0.4
 SLOWEST_START = 2.0
 DRAIN = 3.0
 SMALL_CACHE = 12_000
-OUTSIDE_RATE = 0.08
+OUTSIDE_RATE = 0.12
 """How often something goes wrong on the way to the provider and to the authors' database: there it matters most."""
-SKEW = 0.05
+SKEW = 0.25
 WORK = (STEP_FAILS, KILL, PAUSE, SLOW)
 
 

@@ -86,14 +86,13 @@ class Workload:
         self.told: dict[str, RunOutcome] = {}
         self.waited_for: list[str] = []
         Measured.mended = set()
+        spread = chance.choice((0.01, 0.5, 6.0))  # all at once, or one after the other
         for number in range(chance.randint(2, 5) if runs is None else runs):
-            # Names that fall on all shards.
-            self._run(
-                f"run-{number}{chance.choice('abcdefghijklmnop')}", chance.choice(KINDS), chance.randint(1, 3), chance
-            )
+            run = f"run-{number}{chance.choice('abcdefghijklmnop')}"  # on all shards
+            self._run(run, chance.choice(KINDS), 1 + chance.random() * spread, chance)
 
-    def _run(self, run: str, kind: str, size: int, chance: random.Random) -> None:
-        begin = chance.random() * 6
+    def _run(self, run: str, kind: str, begin: float, chance: random.Random) -> None:
+        size = chance.randint(1, 3)
         how = chance.choice(WAYS)
         value = Payload(data=msgspec.json.encode({"run": run, "size": size, "how": how}))
         self._do(chance, begin, run, StartRun(workflow=kind, input=value))
