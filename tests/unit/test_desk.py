@@ -1,44 +1,94 @@
-"""Questions to the ledger go together, and what is wrong with one is no other's fault."""
+"""Questions to the ledger go together and wait for nobody long; what is wrong with one is no other's fault."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import pytest
+
 from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
-from holdfast.app.desk import LEASE, Desk
-from holdfast.core.asks import PROVIDER_KEY, Begin, Doubt, Prove, Terms
-from holdfast.core.effects import SUCCEEDED, Effect
-from holdfast.core.payload import Payload
-from holdfast.ports.store import ShardBatch
+from holdfast.app.desk import TURNS, Desk
+from holdfast.core.asks import Ask, Doubt, Prove
+from holdfast.core.effects import SUCCEEDED
+from holdfast.ports.ledger import Answer
+from holdfast.ports.store import Unavailable
 from holdfast.profiles.profile import StoreClock
-
-KEYED = Terms(guard=PROVIDER_KEY, window=60.0)
-
-
-def effect(number: int) -> Effect:
-    name = f"{number:032x}"
-    return Effect(
-        effect_id=name, run_id="r", incarnation=0, step_id=f"charge#{number}", shard=0, name="charge", key=name,
-        request_hash=b"h", terms=KEYED, planned_at=0,
-    )  # fmt: skip
+from holdfast.testing.conformance.effects import RECEIPT, begin, effect, plan
+from holdfast.testing.conformance.rows import SHARDS, owner
 
 
-async def test_a_word_that_the_store_refuses_does_not_take_others_down_with_it(tmp_path: Path) -> None:
+class FlakyLedger(SqliteLedger):
+    """The ledger, which tells how many questions came together, and is away as often as a test says."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        super().__init__(store)
+        self.asked: list[int] = []
+        self.away = 0
+
+    async def ask(self, asks: Sequence[tuple[str, Ask]]) -> Sequence[Answer]:
+        self.asked.append(len(asks))
+        if self.away:
+            self.away -= 1
+            raise Unavailable("away")
+        return await super().ask(asks)
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[FlakyLedger]:
     store = SqliteStore(tmp_path / "holdfast.db")
-    await store.install(1)
+    await store.install(SHARDS)
     await store.open()
-    row = (await store.take([0], "p"))[0]
-    await store.commit({0: ShardBatch(epoch=row.epoch, number=1, published=0, planned=[effect(1), effect(2)])})
-    desk = Desk(SqliteLedger(store), StoreClock(), "p")
-    ids = [effect(number).effect_id for number in (1, 2)]
-    begun = [await desk.insist(name, Begin(who="p", terms=KEYED, attempt=1, lease=LEASE)) for name in ids]
-    assert begun[0].effect is not None
+    await plan(await owner(store), effect("a"), effect("b"))
+    yield FlakyLedger(store)
+    await store.close()
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_questions_a_few_turns_apart_go_together(ledger: FlakyLedger) -> None:
+    desk = Desk(ledger, StoreClock(), "worker")
+    one = asyncio.create_task(desk.ask("a", begin()))
+    await turns(TURNS - 1)
+    other = asyncio.create_task(desk.ask("b", begin()))
+    answers = await asyncio.gather(one, other)
+    assert [answer.unmoved for answer in answers] == ["", ""]
+    assert ledger.asked == [2]
+
+
+async def test_a_question_with_no_company_goes_alone(ledger: FlakyLedger) -> None:
+    desk = Desk(ledger, StoreClock(), "worker")
+    await desk.ask("a", begin())
+    await desk.ask("b", begin())
+    assert ledger.asked == [1, 1]
+
+
+async def test_an_answer_that_was_lost_is_told_to_all_who_went_together(ledger: FlakyLedger) -> None:
+    desk = Desk(ledger, StoreClock(), "worker")
+    ledger.away = 1
+    told = await asyncio.gather(desk.ask("a", begin()), desk.ask("b", begin()), return_exceptions=True)
+    assert [type(one) for one in told] == [Unavailable, Unavailable]
+
+
+async def test_what_must_not_be_lost_is_asked_until_there_is_an_answer(ledger: FlakyLedger) -> None:
+    desk = Desk(ledger, StoreClock(), "worker")
+    ledger.away = 2
+    answer = await desk.insist("a", begin())
+    assert (answer.unmoved, ledger.asked) == ("", [1, 1, 1])
+
+
+async def test_a_word_that_the_store_refuses_does_not_take_others_down_with_it(ledger: FlakyLedger) -> None:
+    desk = Desk(ledger, StoreClock(), "worker")
+    begun, _ = await asyncio.gather(desk.insist("a", begin()), desk.insist("b", begin()))
+    assert begun.effect is not None
     bad, good = await asyncio.gather(
-        desk.insist(ids[0], Doubt(who="p", fence=begun[0].effect.fence, reason="half a character: \udc80")),
-        desk.insist(ids[1], Prove(who="p", result=Payload(data=b"1"))),
+        desk.insist("a", Doubt(who="worker", fence=begun.effect.fence, reason="half a character: \udc80")),
+        desk.insist("b", Prove(who="worker", result=RECEIPT)),
         return_exceptions=True,
     )
     assert isinstance(bad, Exception)
     assert not isinstance(good, BaseException)
     assert good.effect is not None
     assert good.effect.state == SUCCEEDED
-    await store.close()
