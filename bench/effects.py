@@ -1,6 +1,6 @@
 """What the ledger costs: a workflow of one no-op effect against the same of one no-op step, side by side in one run.
 
-    python bench/effects.py [--modes embedded,local,separate] [--concurrency 1,64] [--rounds 3] [--seconds 4]
+    python bench/effects.py [--modes embedded,local,separate] [--concurrency 1,64] [--rounds 5] [--seconds 3]
 
 Both workflows run in the same processes on the same store, in turns: a round measures the one and right after it the
 other, and the order changes from round to round. A ratio is that of one round; the document has the middle one of all
@@ -204,8 +204,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/effects.py", description="Measure one effect against one step.")
     parser.add_argument("--modes", default=",".join(MODES), help="(default: %(default)s)")
     parser.add_argument("--concurrency", default="1,64", help="clients in a closed loop (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="of both workflows (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of a window (default: %(default)g)")
+    parser.add_argument("--rounds", type=int, default=5, help="of both workflows (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of a window (default: %(default)g)")
     parser.add_argument("--warm-up", type=float, default=1.0, help="before each window (default: %(default)g)")
     parser.add_argument(
         "--workspace", type=Path, default=WORKSPACE, help="data and logs (default: build/bench/effects)"
