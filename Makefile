@@ -47,6 +47,12 @@ check-matrix: $(ready) ## unit, replay and conformance tests on every CPython 3.
 bench: $(bench_ready) servers ## Holdfast and its peers side by side, an effect beside a step; writes bench/results/
 	@.venv-bench/bin/python bench/run.py; peers=$$?; .venv-bench/bin/python bench/effects.py && exit $$peers
 
+SEEDS ?= 20000
+
+.PHONY: simulate
+simulate: $(ready) ## SEEDS=20000 simulated worlds of faults, each from its seed (ARGS="--from 20000", "--seed 7 --trace")
+	@$(py) -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
 .PHONY: chaos
 chaos: $(ready) servers ## RUNS=2000 orders in a storm of FAULTS=100 faults, then stories (ARGS="--only storm --seed 7")
 	@$(py) -m tests.chaos --runs $(RUNS) --faults $(FAULTS) $(ARGS)
