@@ -30,11 +30,14 @@ from holdfast.ports.store import (
     TimerRow,
     Unavailable,
 )
+from tests.simulation.faults import STEAL
 from tests.simulation.ledger import Rows
 from tests.simulation.wire import Wire
 
 COMMITTED = Committed()
 LONGEST_WAIT = 2.0
+STOLEN = 0.01
+"""How often a commit finds that one of its shards has just been taken."""
 BIGGEST = 2**63
 _ENDS = frozenset(kind.__name__ for kind in OUTCOMES)
 
@@ -305,7 +308,12 @@ class SimulatedStore:
         return await self._wire.ask(self.truth, Unavailable, self.truth.take, sorted(shards), owner)
 
     async def commit(self, batch: Mapping[int, ShardBatch]) -> Committed | Fenced:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.commit, copied(batch), self._wire.life.name)
+        wire = self._wire
+        fault = wire.faults.at(f"{wire.life.name}/commit", (STEAL,), STOLEN) if batch else None
+        if fault is not None:
+            shards = sorted(batch)
+            self.truth.take([shards[int(fault.how * len(shards))]], "a ghost")
+        return await wire.ask(self.truth, Unavailable, self.truth.commit, copied(batch), wire.life.name)
 
     async def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
         return await self._wire.ask(self.truth, Unavailable, self.truth.outbox, frozenset(shards))
