@@ -186,6 +186,7 @@ class World:
             and all(run in runs and runs[run].status in ENDED for run in self.workload.expected)
             and verdict.untold(self) == []
             and verdict.unsettled(self) == []
+            and verdict.left_open(self) == []
             and all(run in self.workload.told for run in self.workload.waited_for)
         )
 
