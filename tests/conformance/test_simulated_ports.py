@@ -1,4 +1,4 @@
-"""The simulated store, log and keys keep the laws of their ports, as the real ones do."""
+"""The simulated store, ledger, log, keys and database keep the laws of their ports, as the real ones do."""
 
 import asyncio
 import itertools
@@ -10,13 +10,17 @@ from contextvars import Context
 import pytest
 
 from holdfast.ports.log import Topic
+from holdfast.testing.conformance.databases import OnceLaws, Orders
 from holdfast.testing.conformance.keys import Advance, Flush, KeysConformance
+from holdfast.testing.conformance.ledger import LedgerConformance
 from holdfast.testing.conformance.log import PARTITIONS, LogConformance
 from holdfast.testing.conformance.rows import SHARDS
 from holdfast.testing.conformance.store import StoreConformance
 from tests.simulation.broker import Broker
+from tests.simulation.databases import Database, SimulatedDatabases
 from tests.simulation.faults import Faults
 from tests.simulation.keys import KeyServer, SimulatedKeys
+from tests.simulation.ledger import SimulatedLedger
 from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import Life
 from tests.simulation.store import SimulatedStore, Truth
@@ -61,6 +65,43 @@ class TestSimulatedStore(StoreConformance):
     @pytest.fixture
     async def another_blank(self, nothing: Truth) -> SimulatedStore:
         return SimulatedStore(nothing, calm())
+
+
+class TestSimulatedLedger(LedgerConformance):
+    def ledger_of(self, store: SimulatedStore) -> SimulatedLedger:
+        return SimulatedLedger(store.truth.ledger, store.truth, store.wire)
+
+    @pytest.fixture
+    async def truth(self) -> Truth:
+        return Truth(now)
+
+    @pytest.fixture
+    async def store(self, truth: Truth) -> SimulatedStore:
+        truth.install(SHARDS)
+        return SimulatedStore(truth, calm())
+
+    @pytest.fixture
+    async def another_store(self, truth: Truth) -> SimulatedStore:
+        return SimulatedStore(truth, calm())
+
+
+class TestSimulatedDatabase(OnceLaws):
+    """What a transaction effect rests on; how authors' SQL and connections behave is the real databases' to show."""
+
+    @pytest.fixture
+    async def purchases(self) -> list[str]:
+        return []
+
+    @pytest.fixture
+    async def databases(self, purchases: list[str]) -> SimulatedDatabases:
+        return SimulatedDatabases(Database(lambda purchase: purchases.append(purchase[1])), calm())
+
+    @pytest.fixture
+    def orders(self, purchases: list[str]) -> Orders:
+        async def read() -> list[str]:
+            return sorted(purchases)
+
+        return read
 
 
 class TestSimulatedLog(LogConformance):

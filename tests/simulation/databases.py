@@ -7,6 +7,7 @@ Laws of this file:
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -76,6 +77,9 @@ class SimulatedTransaction:
         self._database = database
         self._wire = wire
 
+    def __repr__(self) -> str:
+        return f"transaction of {self.effect_id}"
+
     @property
     def connection(self) -> "SimulatedTransaction":
         return self
@@ -83,6 +87,11 @@ class SimulatedTransaction:
     async def buy(self, run: str, what: str) -> None:
         """An author's statement."""
         await self._wire.ask(self._database, Unavailable, self.bought.append, (run, what))
+
+    async def execute(self, statement: str) -> None:
+        """The one statement that the port's suite makes."""
+        (name,) = re.findall(r"INSERT INTO orders \(id\) VALUES \('(.+)'\)", statement)
+        await self.buy("orders", name)
 
     async def commit(self, result: bytes) -> None:
         self.asked = True

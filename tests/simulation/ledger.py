@@ -111,7 +111,7 @@ class SimulatedLedger:
         return await self._wire.ask(self._store, Unavailable, self._rows.ask, list(asks))
 
     async def look(self, effect_ids: Collection[str]) -> Mapping[str, Answer]:
-        return await self._wire.ask(self._store, Unavailable, self._rows.look, list(effect_ids))
+        return await self._wire.ask(self._store, Unavailable, self._rows.look, sorted(effect_ids))
 
     async def stories(self, run_id: str) -> Sequence[Story]:
         return await self._wire.ask(self._store, Unavailable, self._rows.stories, run_id)
@@ -122,7 +122,7 @@ class SimulatedLedger:
     async def effects(
         self, *, states: Collection[str] = (), name: str | None = None, limit: int = 100, after: str | None = None
     ) -> Sequence[Effect]:
-        return await self._wire.ask(self._store, Unavailable, self._rows.effects, list(states), name, limit, after)
+        return await self._wire.ask(self._store, Unavailable, self._rows.effects, sorted(states), name, limit, after)
 
     async def conflicts(self, *, limit: int = 100, after: str | None = None) -> Sequence[Effect]:
         return await self._wire.ask(self._store, Unavailable, self._rows.conflicts, limit, after)
@@ -137,4 +137,4 @@ class SimulatedLedger:
         await self._wire.ask(self._store, Unavailable, self._rows.deregister, process, gone)
 
     async def processes(self, names: Collection[str]) -> Mapping[str, ProcessRow]:
-        return await self._wire.ask(self._store, Unavailable, self._rows.processes, list(names))
+        return await self._wire.ask(self._store, Unavailable, self._rows.processes, sorted(names))

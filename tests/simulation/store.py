@@ -278,37 +278,37 @@ class SimulatedStore:
 
     def __init__(self, truth: Truth, wire: Wire) -> None:
         self.truth = truth
-        self._wire = wire
+        self.wire = wire
 
     async def open(self) -> None:
-        await self._wire.ask(self.truth, Unavailable, self.truth.require)
+        await self.wire.ask(self.truth, Unavailable, self.truth.require)
 
     async def close(self) -> None:
         """Nothing to let go of."""
 
     async def install(self, shards: int) -> list[str]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.install, shards)
+        return await self.wire.ask(self.truth, Unavailable, self.truth.install, shards)
 
     async def pending_migrations(self) -> list[str]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.pending_migrations)
+        return await self.wire.ask(self.truth, Unavailable, self.truth.pending_migrations)
 
     async def meta(self) -> Mapping[str, str]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.meta)
+        return await self.wire.ask(self.truth, Unavailable, self.truth.meta)
 
     async def set_meta(self, facts: Mapping[str, str]) -> None:
-        await self._wire.ask(self.truth, Unavailable, self.truth.set_meta, facts)
+        await self.wire.ask(self.truth, Unavailable, self.truth.set_meta, facts)
 
     async def now(self) -> int:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.now)
+        return await self.wire.ask(self.truth, Unavailable, self.truth.now)
 
     async def shards(self, shards: Collection[int]) -> Mapping[int, ShardRow]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.shards, sorted(shards))
+        return await self.wire.ask(self.truth, Unavailable, self.truth.shards, sorted(shards))
 
     async def take(self, shards: Collection[int], owner: str) -> Mapping[int, ShardRow]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.take, sorted(shards), owner)
+        return await self.wire.ask(self.truth, Unavailable, self.truth.take, sorted(shards), owner)
 
     async def commit(self, batch: Mapping[int, ShardBatch]) -> Committed | Fenced:
-        wire = self._wire
+        wire = self.wire
         fault = wire.faults.at(f"{wire.life.name}/commit", (STEAL,), STOLEN) if batch else None
         if fault is not None:
             shards = sorted(batch)
@@ -316,31 +316,31 @@ class SimulatedStore:
         return await wire.ask(self.truth, Unavailable, self.truth.commit, copied(batch), wire.life.name)
 
     async def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.outbox, frozenset(shards))
+        return await self.wire.ask(self.truth, Unavailable, self.truth.outbox, frozenset(shards))
 
     async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.load, list(run_ids))
+        return await self.wire.ask(self.truth, Unavailable, self.truth.load, sorted(run_ids))
 
     async def existing(self, run_ids: Collection[str]) -> frozenset[str]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.existing, list(run_ids))
+        return await self.wire.ask(self.truth, Unavailable, self.truth.existing, sorted(run_ids))
 
     async def inbox(self, run_ids: Collection[str]) -> Sequence[InboxRow]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.inbox, list(run_ids))
+        return await self.wire.ask(self.truth, Unavailable, self.truth.inbox, sorted(run_ids))
 
     async def expired_inbox(self, shards: Collection[int], before: int, limit: int) -> Sequence[InboxRow]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.expired_inbox, frozenset(shards), before, limit)
+        return await self.wire.ask(self.truth, Unavailable, self.truth.expired_inbox, frozenset(shards), before, limit)
 
     async def seen_signals(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.seen_signals, list(pairs))
+        return await self.wire.ask(self.truth, Unavailable, self.truth.seen_signals, sorted(pairs))
 
     async def due_timers(self, shards: Collection[int], until: int, limit: int) -> Sequence[TimerRow]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.due_timers, frozenset(shards), until, limit)
+        return await self.wire.ask(self.truth, Unavailable, self.truth.due_timers, frozenset(shards), until, limit)
 
     async def open_attempts(
         self, shards: Collection[int], until: int, limit: int, *, not_sent_to: str | None = None
     ) -> Sequence[AttemptRow]:
         truth = self.truth
-        return await self._wire.ask(
+        return await self.wire.ask(
             truth, Unavailable, truth.open_attempts, frozenset(shards), until, limit, not_sent_to=not_sent_to
         )
 
@@ -348,18 +348,18 @@ class SimulatedStore:
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, after: str | None = None
     ) -> Sequence[RunRow]:
         truth = self.truth
-        return await self._wire.ask(
+        return await self.wire.ask(
             truth, Unavailable, truth.runs, status=status, workflow=workflow, limit=limit, after=after
         )
 
     async def history(self, run_id: str) -> StoredRun | None:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.history, run_id)
+        return await self.wire.ask(self.truth, Unavailable, self.truth.history, run_id)
 
     async def history_between(
         self, since: int, until: int, *, outcomes_only: bool, after: Span | None, limit: int
     ) -> Sequence[StoredEvent]:
         truth = self.truth
-        return await self._wire.ask(
+        return await self.wire.ask(
             truth,
             Unavailable,
             truth.history_between,
@@ -371,10 +371,10 @@ class SimulatedStore:
         )
 
     async def put_blobs(self, blobs: Mapping[str, bytes]) -> None:
-        await self._wire.ask(self.truth, Unavailable, self.truth.put_blobs, dict(blobs))
+        await self.wire.ask(self.truth, Unavailable, self.truth.put_blobs, dict(blobs))
 
     async def blobs(self, names: Collection[str]) -> Mapping[str, bytes]:
-        return await self._wire.ask(self.truth, Unavailable, self.truth.blobs, list(names))
+        return await self.wire.ask(self.truth, Unavailable, self.truth.blobs, sorted(names))
 
     async def changed(self, since: int) -> int:
         truth = self.truth
@@ -382,7 +382,7 @@ class SimulatedStore:
             woken = asyncio.get_running_loop().create_future()
             truth.waiting.append(woken)
             await asyncio.wait([woken], timeout=LONGEST_WAIT)
-        return await self._wire.ask(truth, Unavailable, lambda: truth.mark)
+        return await self.wire.ask(truth, Unavailable, lambda: truth.mark)
 
 
 def copied(batch: Mapping[int, ShardBatch]) -> dict[int, ShardBatch]:

@@ -4,6 +4,7 @@ The seeds are the same in every run. A seed that breaks a law is shrunk, and tol
 """
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -39,3 +40,19 @@ def test_every_planted_bug_is_caught() -> None:
     report, said = told("planted", "tests.simulation.planted")
     assert report["caught"] == report["planted"], said
     assert report["planted"] >= BUGS
+
+
+def test_a_seed_is_the_same_world_in_every_process() -> None:
+    """Whatever the hash seed is, and whatever lay in the heap before."""
+    digests = {
+        subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "--digest", "--from", "7", "--seeds", "40"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "4242")
+    }
+    assert len(digests) == 1

@@ -149,7 +149,7 @@ class Wire:
 
 def brief(value: object) -> str:
     """Cut what a trace says of a value."""
-    text = repr(value)
+    text = repr(sorted(value)) if isinstance(value, (set, frozenset)) else repr(value)
     return text if len(text) <= LONGEST_TOLD else f"{text[:LONGEST_TOLD]}…"
 
 
