@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from holdfast.adapters.redis import RedisKeys
@@ -146,6 +148,26 @@ async def test_connections_that_died_while_idle_cost_no_claim(keys: RedisKeys, s
     server.start("redis")
     await keys.remember({"known": b"receipt"}, 10)
     assert list(await keys.claim(["known"], "bob", 10)) == [Known(b"receipt")]
+
+
+def test_a_connection_that_ends_between_the_look_at_it_and_the_word_costs_no_claim(server: Servers) -> None:
+    async def story() -> None:
+        keys = RedisKeys(server.redis, "shop", patience=5)
+        await keys.remember({"known": b"receipt"}, 10)
+        pool: Any = keys._redis.connection_pool  # noqa: SLF001 - the client's own, to end its connection at that moment
+        (idle,) = pool._available_connections  # noqa: SLF001 - as above
+        transports = [idle._writer.transport]  # noqa: SLF001 - as above
+
+        async def right_before_the_word() -> None:
+            while transports:
+                transports.pop().abort()
+                await asyncio.sleep(0.01)
+
+        idle.check_health = right_before_the_word
+        assert list(await keys.claim(["known"], "bob", 10)) == [Known(b"receipt")]
+        await keys.close()
+
+    uvloop.run(story())  # the loop of the services
 
 
 async def test_a_frozen_redis_delays_the_first_call_by_its_patience_and_the_others_not_at_all(server: Servers) -> None:

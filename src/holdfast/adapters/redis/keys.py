@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -25,6 +25,9 @@ Answer = TypeVar("Answer")
 
 PATIENCE = 0.25
 PAUSE = 1.0
+
+GONE: Any = (Disconnected, RuntimeError)
+"""uvloop raises a RuntimeError where something is written to a connection that has just ended."""
 
 _CLAIM = b"c"
 _RESULT = b"r"
@@ -51,7 +54,7 @@ class RedisKeys:
             socket_connect_timeout=patience,
             socket_timeout=None,  # its own limit costs a task for each write; ours is around the whole call
             # A connection that died while idle is made anew, once, within the call.
-            retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
+            retry=Retry(NoBackoff(), 1, supported_errors=GONE),
         )
         self._claim = self._redis.register_script(_script("claim"))
         self._remember = self._redis.register_script(_script("remember"))
@@ -105,7 +108,7 @@ class RedisKeys:
         try:
             async with asyncio.timeout(self._patience):
                 answer = await ask()
-        except (RedisError, OSError) as gone:
+        except (RedisError, OSError, RuntimeError) as gone:
             if not self._away:
                 log.warning("Redis does not serve (%s); going on without its keys, only slower", gone)
             self._away = True
