@@ -3,13 +3,19 @@
 import asyncio
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 from confluent_kafka.admin import AdminClient
 
+from examples.demo import servers as behind
 from holdfast.adapters.kafka.log import KafkaLog
 from holdfast.adapters.kafka.membership import KafkaMembership
 from holdfast.ports.log import Outgoing, Record, Tail, Topic, TopicMissing, Unreachable
+from tests.chaos.proxy import Link
 from tests.servers import Servers
 
 pytestmark = [pytest.mark.servers, pytest.mark.chaos, pytest.mark.timeout(180)]
@@ -119,3 +125,34 @@ async def test_a_topic_made_anew_has_another_id_and_is_read_from_its_beginning(
     await values(member, {b"new"})
     await member.close()
     await log.close()
+
+
+def test_a_connection_that_ends_right_before_a_question_is_an_unreachable_log_at_worst(tmp_path: Path) -> None:
+    async def story() -> None:
+        broker = behind.Servers(tmp_path, proxies=1)
+        await broker.start("kafka")
+        try:
+            async with Link("log-kafka", broker.port("kafka", "behind1"), broker.port("kafka", "proxy1")) as link:
+                log = KafkaLog(f"127.0.0.1:{link.port}")
+                await log.install([Topic("commands", 1)])
+                for turns_of_the_loop in range(4):
+                    await cut_and_ask(log, link, turns_of_the_loop)
+                await log.close()
+        finally:
+            await broker.wipe()
+
+    async def cut_and_ask(log: KafkaLog, link: Link, turns: int) -> None:
+        await log.identity(["commands"])
+        client: Any = log._client  # noqa: SLF001 - to see the very moment at which its connection ends
+        transports = [conn._writer.transport for conn in client._conns.values()]  # noqa: SLF001 - as above
+        link.cut()
+        while not any(transport.is_closing() for transport in transports):
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        with suppress(Unreachable):
+            await log.identity(["commands"])
+        async with asyncio.timeout(20):
+            await published(log, [Outgoing("commands", b"k", b"v")])
+
+    uvloop.run(story())  # the loop of the services

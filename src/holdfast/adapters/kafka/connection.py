@@ -11,6 +11,7 @@ from typing import Any
 
 from aiokafka import errors
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.offset import OffsetRequest
@@ -58,6 +59,15 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # aiokafka ships no types
     """A client that counts its broken connections: what a producer's sequence numbers mean ends with each."""
 
     breaks = 0
+
+    async def _get_conn(
+        self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False
+    ) -> AIOKafkaConnection | None:
+        """Give no connection that has ended already: to write to one is, to uvloop, a RuntimeError of the writer's."""
+        there = self._conns.get((node_id, group))
+        if there is not None and there._writer is not None and there._writer.transport.is_closing():  # noqa: SLF001 - aiokafka looks at what was read only
+            there.close(reason=CloseReason.CONNECTION_BROKEN)
+        return await super()._get_conn(node_id, group=group, no_hint=no_hint)
 
     def _on_connection_closed(self, conn: Any, reason: Any) -> None:
         self.breaks += 1

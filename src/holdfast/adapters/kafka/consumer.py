@@ -11,6 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, errors
 from aiokafka.structs import TopicPartition
 
+from holdfast.adapters.kafka.connection import Client
 from holdfast.adapters.kafka.fetcher import Fetcher
 from holdfast.adapters.kafka.sessions import Limits
 from holdfast.ports.log import Record
@@ -30,6 +31,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka ships no typ
             consumer_timeout_ms=IDLE_ROUND_MS,
             **options,
         )
+        self._client.__class__ = Client  # aiokafka makes one itself, and ours has no state that is not its class's
         self._limits = limits
         self._own: Fetcher | None = None
 
