@@ -171,7 +171,7 @@ class Wiped(OfServer):
         await self.world.servers.wipe("kafka")
         await self.world.servers.start("kafka")
         async with self.world.server_alone["postgres"]:  # the installation asks it
-            await run(*HOLDFAST, "install", environment=dict(self.world.settings))
+            await run(*HOLDFAST, "install", environment=dict(self.world.settings["cluster"]))
         self.stream.say_again()
 
 
@@ -185,7 +185,7 @@ class Rebalances(Fault):
                     await self._come_and_go()
 
     async def _come_and_go(self) -> None:
-        log = KafkaLog(self.world.settings["HOLDFAST_LOG"].removeprefix("kafka://"), client_id="rebalances")
+        log = KafkaLog(self.world.settings["cluster"]["HOLDFAST_LOG"].removeprefix("kafka://"), client_id="rebalances")
         topics = [f"{NAMESPACE}.{name}.v1" for name in ("commands", "results")]
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(log.close)

@@ -1,4 +1,4 @@
-"""The order of the storm: hands, money, a rest, a parcel; the charge comes under each guard that asks a provider.
+"""The order of the storm: hands, money, an entry in the shop's database, a rest, a parcel; every guard has its part.
 
 Law: a request to the provider that is on its way takes effect within LIFETIME, or never: the storm holds nothing up for
 so long. That is what a `lookup` rests on, and the person who decides on what is parked.
@@ -43,6 +43,7 @@ class Delivered(msgspec.Struct, frozen=True):
     order: str
     hands: list[str]
     receipt: Receipt
+    entered: int
     parcel: str
 
 
@@ -84,6 +85,12 @@ async def collect(order: Order) -> Receipt:
     return await _pay(order, {})
 
 
+@effect(guard="transaction", database="shop", retry=AGAIN, timeout=15.0)
+async def enter(order: Order, *, connection: Any = GIVEN) -> int:
+    await connection.execute(f"INSERT INTO entries VALUES ('{order.order}', {order.amount})")
+    return order.amount
+
+
 async def _pay(order: Order, headers: dict[str, str]) -> Receipt:
     body = {"order": order.order, "amount": order.amount, "currency": "EUR"}
     try:
@@ -110,6 +117,7 @@ async def storm_order(order: Order) -> Delivered:
         receipt = await transfer(order)
     else:
         receipt = await collect(order)
+    entered = await enter(order)
     await asyncio.sleep(order.rest)
     parcel = await signal("shipped", Parcel)
-    return Delivered(order=order.order, hands=list(hands), receipt=receipt, parcel=parcel.number)
+    return Delivered(order=order.order, hands=list(hands), receipt=receipt, entered=entered, parcel=parcel.number)

@@ -136,7 +136,7 @@ class Storm:
         if wiped:
             for what in ("--outcomes", "--events"):
                 since = ("--since", "2000-01-01T00:00:00Z")
-                await run(*HOLDFAST, "republish", what, *since, environment=dict(self._world.settings))
+                await run(*HOLDFAST, "republish", what, *since, environment=dict(self._world.settings["cluster"]))
         return await judge(self._world, self._stream, in_order=not wiped)
 
     def _report(self, verdict: Verdict) -> Report:

@@ -1,8 +1,8 @@
-"""What has become of the orders, by the provider's own book and by the store.
+"""What has become of the orders, by the provider's own book, the shop's own database and the store.
 
 Laws of this file:
-- double: charged more than once by the book. lost: not in the store, ended otherwise than completed, completed without
-  a charge, or told wrongly. stuck: not ended.
+- double: charged more than once by the book, or entered more than once in the shop's database. lost: not in the store,
+  ended otherwise than completed, completed without charge or entry, or told wrongly. stuck: not ended.
 - What a customer or the topics were told is what the store holds.
 """
 
@@ -16,6 +16,7 @@ from holdfast import Client
 from holdfast.core.events import RunCompleted
 from holdfast.ports.store import StoredRun
 from tests.chaos.checks import faults_of, published
+from tests.chaos.entries import entered
 from tests.chaos.order import Delivered, Receipt
 from tests.chaos.stream import Placed, Stream, parcel_of
 from tests.chaos.world import World
@@ -39,9 +40,11 @@ class Verdict(msgspec.Struct, frozen=True):
 async def judge(world: World, stream: Stream, *, in_order: bool) -> Verdict:
     """Look at every order; `in_order`: Kafka has kept what it was told."""
     charges = read_book(world.book)
-    times = Counter(charge.order for charge in charges)
     by_order = {charge.order: charge for charge in charges}
-    wrong = [f"{order}: charged {number} times" for order, number in times.items() if number > 1]
+    entries = {where: await entered(settings) for where, settings in world.settings.items()}
+    wrong = [*_twice("charged", Counter(charge.order for charge in charges))]
+    for times in entries.values():
+        wrong.extend(_twice("entered", times))
     double, lost, stuck = len(wrong), 0, 0
     for where, client in world.clients.items():
         placed = [one for one in stream.placed.values() if one.place == where]
@@ -51,6 +54,7 @@ async def judge(world: World, stream: Stream, *, in_order: bool) -> Verdict:
                 wrong.append(f"{one.order.order} ({'raw' if one.raw else where}): stuck, {_told(stored)}")
                 continue
             found = list(_faults(stored, one, by_order.get(one.order.order), client))
+            found += [] if entries[where][one.order.order] else ["never entered in the shop's database"]
             lost += bool(found)
             wrong.extend(f"{one.order.order}: {fault}" for fault in found)
     names = [one.order.order for one in stream.placed.values() if one.place == "cluster" and one.ended_at]
@@ -58,6 +62,10 @@ async def judge(world: World, stream: Stream, *, in_order: bool) -> Verdict:
     wrong += await published(world.clients["cluster"], names, broker, in_order=in_order)
     wrong += [*stream.met, *world.crashes]
     return Verdict(double, lost, stuck, tuple(wrong))
+
+
+def _twice(what: str, times: Counter[str]) -> Iterable[str]:
+    return (f"{order}: {what} {number} times" for order, number in times.items() if number > 1)
 
 
 async def _stored(client: Client, placed: Sequence[Placed]) -> list[tuple[StoredRun | None, Placed]]:
@@ -69,7 +77,7 @@ async def _stored(client: Client, placed: Sequence[Placed]) -> list[tuple[Stored
 
 def _faults(stored: StoredRun | None, placed: Placed, charge: Charge | None, client: Client) -> Iterable[str]:
     order = placed.order
-    yield from faults_of(stored, client, frozenset({"pick#1", "pack#1", f"{order.pay}#1"}))
+    yield from faults_of(stored, client, frozenset({"pick#1", "pack#1", f"{order.pay}#1", "enter#1"}))
     if charge is None:
         yield "never charged"
     if stored is None or charge is None:
@@ -79,6 +87,7 @@ def _faults(stored: StoredRun | None, placed: Placed, charge: Charge | None, cli
         order=order.order,
         hands=[f"picked {order.order}", f"packed {order.order}"],
         receipt=Receipt(charge.id, order.amount),
+        entered=order.amount,
         parcel=parcel_of(order).number,
     )
     if not isinstance(last, RunCompleted) or msgspec.json.decode(last.result.data) != msgspec.to_builtins(wanted):

@@ -24,12 +24,14 @@ from examples.demo.servers import Servers
 from examples.demo.shop import HOLDFAST
 from holdfast import Client
 from holdfast.settings import load
+from tests.chaos import entries
 from tests.chaos.proxy import Link, links
 
 Place = Literal["cluster", "embedded"]
 
 APP = ROOT / "tests" / "chaos" / "order.py"
 SHIM = ROOT / "tests" / "chaos" / "shim.c"
+SERVICE = (sys.executable, "-m", "tests.chaos.service")
 SHARDS = "16"
 NAMESPACE = "storm"
 AGAIN = 0.5
@@ -83,7 +85,7 @@ class Service:
             await self.process.start()
             code = await self.process.ended()
             if code not in {KILLED, OUT_OF_REACH}:
-                self.crashes.append(f"{self.name} ended with {code}:\n{self.process.said()[-2000:]}")
+                self.crashes.append(f"{self.name} ended with {code}:\n{self.process.said()[-6000:]}")
             await asyncio.sleep(AGAIN)
 
     async def ready(self) -> None:
@@ -134,7 +136,7 @@ class World:
     book: Path
     disk: Disk
     shimmed: bool
-    settings: Mapping[str, str]
+    settings: Mapping[Place, Mapping[str, str]]
     server_alone: Mapping[str, asyncio.Lock] = field(
         default_factory=lambda: {name: asyncio.Lock() for name in ("kafka", "postgres", "redis")}
     )
@@ -156,9 +158,14 @@ async def open_world(folder: Path, *, disk_size: int) -> AsyncIterator[World]:
         stack.push_async_callback(servers.wipe)
         await servers.start()
         settings = {**servers.settings(NAMESPACE), "HOLDFAST_SHARDS": SHARDS}
+        settings[entries.SETTING] = settings["HOLDFAST_STORE"]
         await run(*HOLDFAST, "install", environment=settings)
         disk = stack.enter_context(open_disk(folder / "disk", disk_size))
-        here = {"HOLDFAST_STORE": f"sqlite:///{disk.folder / 'holdfast.db'}"}
+        here = {
+            "HOLDFAST_STORE": f"sqlite:///{disk.folder / 'holdfast.db'}",
+            entries.SETTING: f"sqlite:///{disk.folder / 'shop.db'}",
+        }
+        await asyncio.gather(entries.prepare(settings), entries.prepare(here))
         provider = free_port()
         opened = await stack.enter_async_context(links(targets(servers, provider)))
         processes = await stack.enter_async_context(Processes(folder))
@@ -175,7 +182,7 @@ async def open_world(folder: Path, *, disk_size: int) -> AsyncIterator[World]:
                 **preloaded(shim, dials, disk.folder),
                 "PAYMENTS_URL": f"http://127.0.0.1:{pays.port}",
             }
-            process = processes.new(name, (*HOLDFAST, serves, str(APP)), environment, serves=True)
+            process = processes.new(name, (*SERVICE, serves, str(APP)), environment, serves=True)
             services[name] = Service(process, role, dials)
         await stack.enter_async_context(supervised(services))
         clients: dict[Place, Client] = {
@@ -191,7 +198,7 @@ async def open_world(folder: Path, *, disk_size: int) -> AsyncIterator[World]:
             book=book,
             disk=disk,
             shimmed=shim is not None,
-            settings=settings,
+            settings={"cluster": settings, "embedded": here},
         )
 
 
@@ -224,9 +231,11 @@ def targets(servers: Servers, provider: int) -> dict[str, tuple[int, int]]:
 def linked(settings: Mapping[str, str], opened: Mapping[str, Link], role: str) -> dict[str, str]:
     """Give the settings of a service that reaches everything by its role's links; `both` has an orchestrator's."""
     role = role if role in PROXIES else "orchestrator"
+    store = f"postgresql://holdfast@127.0.0.1:{opened[f'{role}-postgres'].port}/holdfast"
     return {
         **settings,
-        "HOLDFAST_STORE": f"postgresql://holdfast@127.0.0.1:{opened[f'{role}-postgres'].port}/holdfast",
+        "HOLDFAST_STORE": store,
+        entries.SETTING: store,
         "HOLDFAST_LOG": f"kafka://127.0.0.1:{opened[f'{role}-kafka'].port}",
         "HOLDFAST_KEYS": f"redis://127.0.0.1:{opened[f'{role}-redis'].port}/0",
     }
