@@ -8,6 +8,7 @@ Laws of this file:
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,9 @@ from holdfast.adapters.postgres.direct import Direct
 from holdfast.adapters.postgres.errors import in_words_of_the_port
 from holdfast.adapters.postgres.statements import Statement, statement
 from holdfast.ports.store import Unavailable
+
+# It warns of whatever it meets while it closes what is broken. Who wants to read that configures logging.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 CONNECTING = 5
 ANSWERING = 30.0
