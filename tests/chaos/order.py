@@ -59,12 +59,12 @@ async def pack(order: Order) -> str:
     return f"packed {order.order}"
 
 
-@effect(guard="provider_key", window=hours(24), retry=AGAIN, timeout=15.0)
+@effect(guard="provider_key", window=hours(24), retry=AGAIN, timeout=15.0, name="weather_charge")
 async def charge(order: Order, *, key: str = GIVEN) -> Receipt:
     return await _pay(order, {"Idempotency-Key": key})
 
 
-@effect(guard="lookup", lifetime=LIFETIME, retry=AGAIN, timeout=15.0)
+@effect(guard="lookup", lifetime=LIFETIME, retry=AGAIN, timeout=15.0, name="weather_transfer")
 async def transfer(order: Order) -> Receipt:
     return await _pay(order, {})
 
@@ -83,6 +83,9 @@ async def find_transfer(order: Order) -> Receipt | None:
 @effect(guard="at_most_once", retry=AGAIN, timeout=15.0)
 async def collect(order: Order) -> Receipt:
     return await _pay(order, {})
+
+
+PAYMENTS = frozenset(payment.name for payment in (charge, transfer, collect))
 
 
 @effect(guard="transaction", database="shop", retry=AGAIN, timeout=15.0)

@@ -18,7 +18,7 @@ from holdfast.core.commands import ResolveEffect
 from holdfast.core.effects import PARKED, Effect
 from holdfast.core.payload import Payload
 from holdfast.core.retry import MICROS
-from tests.chaos.order import LIFETIME, PAYS, Receipt
+from tests.chaos.order import LIFETIME, PAYMENTS, Receipt
 from tests.chaos.stream import AWAY
 from tests.chaos.world import Place
 
@@ -50,7 +50,7 @@ class Person:
             return
         charges = {charge.order: charge for charge in read_book(self._book)}
         senders = await client.profile.ledger.processes({effect.sender for effect in parked})
-        for effect in (one for one in parked if one.name in PAYS):
+        for effect in (one for one in parked if one.name in PAYMENTS):
             sender = senders.get(effect.sender)
             gone = effect.sender_gone or (sender is not None and sender.gone)
             over = (effect.last_sent_at or 0) + (LIFETIME if gone else LIFETIME + PAUSE) * MICROS
