@@ -20,6 +20,10 @@ from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import Payload
 from holdfast.ports.keys import Claimed, Held, Known
 from holdfast.sdk.definitions import step
+from holdfast.sdk.effects import effect
+from holdfast.testing.conformance.effects import effect as planned
+from holdfast.testing.conformance.effects import plan
+from holdfast.testing.conformance.rows import owner
 from tests.integration.running import CODEC, NAMESPACE, SHARDS, FastClock, install
 
 begun: Counter[str] = Counter()
@@ -68,6 +72,7 @@ class Bench:
     def __init__(self, store: SqliteStore, log: EmbeddedLog) -> None:
         self.keys = SlowKeys()
         self._log = log
+        self._store = store
         self._wire = Wire(Topics(NAMESPACE), CODEC, SHARDS)
         effects = carrier(
             ledger_=SqliteLedger(store), store=store, clock=FastClock(), host=LinuxHost(),
@@ -79,7 +84,14 @@ class Bench:
         )  # fmt: skip
 
     async def put(self, *names: str) -> None:
-        await self._log.publish([self._wire.task(task(name), 0, "0" * 32) for name in names])
+        for name in names:
+            await self.send(task(name))
+
+    async def send(self, told: ExecuteStep) -> None:
+        await self._log.publish([self._wire.task(told, 0, "0" * 32)])
+
+    async def plan(self, effect_id: str) -> None:
+        await plan(await owner(self._store), planned(effect_id))
 
     async def results(self) -> list[StepResult]:
         tail = await self._log.tail(f"{NAMESPACE}.results.v1", earliest=True)
@@ -149,3 +161,26 @@ async def test_a_worker_that_leaves_begins_nothing_that_it_was_about_to_begin(tm
         await asyncio.sleep(0.05)
         assert (begun["a"], one.worker.idle) == (0, True)
         assert await one.keys.claim([key_of(task("a"))], "another", 60) == [Claimed()]
+
+
+@effect(guard="at_most_once")
+async def worker_effect(name: str) -> str:
+    begun[name] += 1
+    return name
+
+
+async def test_the_usual_duplicate_of_an_effect_never_reaches_the_ledger(tmp_path: Path) -> None:
+    async with bench(tmp_path / "holdfast.db") as one:
+        told = ExecuteStep(
+            run_id="r", incarnation=0, step_id="charge#k", attempt=1, name="worker_effect", kind="effect",
+            queue="default", input=Payload(data=b'"r"'), timeout=30.0, guard="at_most_once", key="k",
+        )  # fmt: skip
+        await one.plan("k")
+        for number in range(1, 4):
+            await one.send(told)
+            while len(await one.results()) < number:
+                await asyncio.sleep(0.005)
+            if number == 2:
+                await one.keys.close()  # everything is forgotten
+        counted = one.worker._execution.duplicates  # noqa: SLF001 - what the log says when the worker leaves
+        assert (begun["r"], counted.by_keys, counted.by_ledger, counted.share) == (1, 1, 1, 0.5)

@@ -45,6 +45,7 @@ class Call:
         self.kwargs = kwargs
         self.late = late
         self.error: Exception | None = None
+        self.ran = False
         self.not_before: int | None = None
 
     @property

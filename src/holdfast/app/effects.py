@@ -14,6 +14,7 @@ from typing import Any
 
 from holdfast.app.attempts import Attempt, Call, Tell, deadline, describe, told, unsettled
 from holdfast.app.desk import LEASE, Desk
+from holdfast.app.duplicates import Duplicates
 from holdfast.app.evidence import Evidence
 from holdfast.app.functions import Functions
 from holdfast.app.transactions import Transactions
@@ -68,6 +69,7 @@ class EffectExecution:
         self._evidence = evidence
         self._transactions = transactions
         self._carried: dict[str, asyncio.Future[None]] = {}
+        self.duplicates = Duplicates()
 
     @property
     def idle(self) -> bool:
@@ -105,6 +107,8 @@ class EffectExecution:
                 continue
             match ledger.course(effect, answer.now):
                 case ledger.TELL:
+                    if not call.ran:
+                        self.duplicates.by_ledger += 1
                     return told(task, effect)
                 case ledger.PARK:
                     answer = await self._park(call, _why_parked(effect))

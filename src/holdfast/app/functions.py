@@ -66,6 +66,7 @@ class Functions:
         Raises:
             UnfitValue: the result cannot be encoded: the effect has happened, and nobody can tell its result.
         """
+        call.ran = True
         work = call.definition.run(call.args, {**call.kwargs, **given})
         with unclear_whatever_it_raises():
             if call.definition.is_async:
@@ -103,6 +104,7 @@ class Functions:
 
     async def find(self, call: Call) -> Payload | None:
         """Ask the provider whether the effect happened; gives its result, or None if the provider knows of nothing."""
+        call.ran = True
         finder = call.definition.finder
         assert finder is not None  # noqa: S101 - Terms.lookup says that there is one
         kwargs = {name: value for name, value in call.kwargs.items() if name != "key"}

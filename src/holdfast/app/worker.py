@@ -14,7 +14,7 @@ import msgspec
 
 from holdfast.app.attempts import Tell
 from holdfast.app.blobs import BlobShelf
-from holdfast.app.duplicates import is_final, key_of
+from holdfast.app.duplicates import Duplicates, is_final, key_of
 from holdfast.app.effects import EffectExecution
 from holdfast.app.oversize import put_aside
 from holdfast.app.patience import tries
@@ -51,6 +51,10 @@ class Execution:
         self._store = store
         self._blobs = BlobShelf(store)
         self._effects = effects
+
+    @property
+    def duplicates(self) -> Duplicates:
+        return self._effects.duplicates
 
     async def run(self, task: ExecuteStep, late: Tell, waits: Callable[[], None] = lambda: None) -> StepResult | None:
         """Run the author's function and tell what came of it; never raises for the author's errors.
@@ -188,6 +192,8 @@ class Worker:
         until = loop.time() + deadline
         while self._running and (left := until - loop.time()) > 0:
             await asyncio.wait(self._running, timeout=left)
+        if self._execution.duplicates.by_keys or self._execution.duplicates.by_ledger:
+            log.info("%s", self._execution.duplicates)
         try:
             await self._results.join()
         finally:  # also when the time for it is over: who does not leave the group keeps the partitions
@@ -239,11 +245,16 @@ class Worker:
             return  # nothing begins any more: they are not done, and go to whoever has the partitions next
         for (record, task), claim in zip(readable, claims, strict=True):
             if isinstance(claim, Known):
+                self._count(task)
                 self._say(record, self._codec.decode_result(claim.result), None)
             else:
                 running = asyncio.get_running_loop().create_task(self._work(record, task, held=isinstance(claim, Held)))
                 self._running.add(running)
                 running.add_done_callback(self._done)
+
+    def _count(self, task: ExecuteStep) -> None:
+        if task.guard is not None:
+            self._execution.duplicates.by_keys += 1
 
     def _done(self, running: asyncio.Task[None]) -> None:
         self._running.discard(running)
@@ -253,6 +264,7 @@ class Worker:
         if held:
             known = await self._wait_for_other(task)
             if known is not None:
+                self._count(task)
                 self._say(record, known, None)
                 return
             if self._stopping:
