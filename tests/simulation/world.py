@@ -29,6 +29,7 @@ from tests.simulation.processes import Slot, topology
 from tests.simulation.provider import Provider
 from tests.simulation.store import SimulatedStore, Truth
 from tests.simulation.wire import Wire
+from tests.simulation.workflows import HERE
 from tests.simulation.workload import Workload
 
 NAMESPACE = "sim"
@@ -201,6 +202,7 @@ class World:
         for life in lives:
             life.die()
         self.loop.bury([*self.loop.tasks, *(task for life in lives for task in life.tasks)])
+        HERE.clear()
 
 
 Story = Callable[[World], Awaitable[None]]
