@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from examples.demo.processes import free_port
+from tests.chaos.faults import KINDS
 from tests.chaos.proxy import HOST, Link
+from tests.chaos.storm import Plan
 from tests.chaos.world import Dials, built_shim, open_disk, preloaded
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -154,3 +157,13 @@ def test_a_mounted_disk_is_full_once_it_is_filled(tmp_path: Path) -> None:
             (disk.folder / "file").write_bytes(b"x")
         disk.empty()
         (disk.folder / "file").write_bytes(b"x")
+
+
+@pytest.mark.parametrize("skipped", [(), ("clock-jumped", "embedded-disk-full")])
+def test_faults_are_shared_out_evenly_among_the_kinds_that_can_be_had(skipped: tuple[str, ...]) -> None:
+    plan = Plan(runs=1_000, faults=100, seed=1, seconds=1.0)
+    counted = Counter(plan.kinds(skipped))
+    assert counted.keys() == KINDS.keys() - set(skipped)
+    assert sum(counted.values()) == plan.faults
+    assert max(counted.values()) - min(counted.values()) <= 1
+    assert len(set(list(KINDS)[:14]) & counted.keys()) >= 12, "a short storm, too, is of many kinds"
