@@ -23,8 +23,6 @@ from holdfast.ports.store import ShardBatch, StoredEvent
 from tests.simulation.provider import Provider
 from tests.simulation.store import Truth
 
-SKEW = 600_000
-"""Microseconds by which two processes' clocks may differ."""
 ANY = 0
 """Stands for the attempt of a result that settles its step, whichever attempt it is of."""
 EXPECTED_DEAD = frozenset({"run_ended"})
@@ -52,6 +50,8 @@ class Auditor:
         self._settled: set[tuple[str, str]] = set()
         self._results: set[tuple[str, str, int]] = set()
         self._provider: Provider | None = None
+        self.skew = 0
+        """Microseconds by which two processes' clocks may differ."""
 
     def watch(self, provider: Provider) -> None:
         """Compare what histories say of effects with the provider's book."""
@@ -105,7 +105,7 @@ class Auditor:
             case e.StepAttempted(step_id=step_id, attempt=attempt):
                 self._attempts.add((run.run_id, step_id, attempt))
                 step = run.open_steps.get(step_id)
-                early = step is None or (step.parked is None and (step.due_at is None or at < step.due_at - SKEW))
+                early = step is None or (step.parked is None and (step.due_at is None or at < step.due_at - self.skew))
                 return f"attempt {attempt} of {step_id} is not due" if early else ""
             case e.StepRetried(step_id=step_id, attempt=attempt):
                 step = run.open_steps.get(step_id)
@@ -124,7 +124,7 @@ class Auditor:
                 return self._unlike_the_book(run.run_id, step_id, happened=isinstance(event, e.StepCompleted))
             case e.TimerFired(timer_id=timer_id):
                 due = run.timers.get(timer_id)
-                return f"timer {timer_id} is not due" if due is None or at < due - SKEW else ""
+                return f"timer {timer_id} is not due" if due is None or at < due - self.skew else ""
             case e.CancelRequested():
                 return "cancelled twice" if run.cancelling else ""
             case _:

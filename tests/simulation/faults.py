@@ -40,7 +40,7 @@ WEIGHTS = {
     FUSE: 4.0,
     REFUSED: 4.0,
     LOST: 6.0,
-    LATE: 3.0,
+    LATE: 5.0,
     SLOW: 2.0,
     PART: 3.0,
     TWICE: 3.0,

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
 SOURCE = ROOT / "src" / "holdfast"
-SEEDS = 300
+SEEDS = 600
 HEAVY = ("aiokafka", "avro", "fastavro", "msgspec", "psycopg", "redis", "aiohttp", "aiokafka.coordinator.protocol")
 """What the engine loads and no bug is planted in: loaded once, before the hunts."""
 

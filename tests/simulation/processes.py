@@ -39,7 +39,6 @@ DRAIN = 3.0
 SMALL_CACHE = 12_000
 OUTSIDE_RATE = 0.12
 """How often something goes wrong on the way to the provider and to the authors' database: there it matters most."""
-SKEW = 0.25
 WORK = (STEP_FAILS, KILL, PAUSE, SLOW)
 
 
@@ -70,7 +69,7 @@ class Slot:
         self.world = world
         self.lives: list[Life] = []
         self.process: Process | None = None
-        self._small = world.work.random() < 0.3
+        self._small = world.work.random() < 0.5
         self._machine = world.work.choice(("machine", f"machine of {name}"))
 
     def start(self) -> None:
@@ -103,7 +102,7 @@ class Process:
         ledger = SimulatedLedger(world.truth.ledger, world.truth, self.wire)
         store = SimulatedStore(world.truth, self.wire)
         log = SimulatedLog(world.broker, self.wire)
-        clock = ProcessClock(world, (world.order.random() * 2 - 1) * SKEW)
+        clock = ProcessClock(world, (world.order.random() * 2 - 1) * world.skew)
         embedded = any(slot.kind == EMBEDDED for slot in world.slots) or kind == EMBEDDED
         self._stopping = False
         HERE[life] = self

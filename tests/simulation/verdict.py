@@ -7,8 +7,8 @@ Laws of this file:
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -36,7 +36,6 @@ def of(world: "World") -> Iterator[Broken]:
         yield from _end(world, run_id)
         yield from _replay(world, run_id)
     yield from _purchases(world)
-    yield from _left_open(world)
     for slot in world.slots:
         if slot.process is not None:
             yield from live_differs(slot.process)
@@ -68,12 +67,19 @@ def what_is_open(world: "World") -> str:
     ]
     effects = [f"{row.run_id} {row.step_id} is {row.state}: {row.reason}" for row in unsettled(world)]
     deeds = [f"{type(deed.command).__name__} for {deed.run}" for deed in world.workload.deeds if not deed.done]
-    return f"runs: {runs}; not done: {deeds}; not told: {untold(world)}; effects: {effects}"
+    return f"runs: {runs}; not done: {deeds}; not told: {untold(world)}; effects: {effects}; open: {left_open(world)}"
 
 
 def unsettled(world: "World") -> list[Effect]:
     """Give the effects that the ledger has not settled, and what is still to be asked after."""
     return [row for row in world.truth.ledger.rows.values() if not row.settled]
+
+
+def left_open(world: "World") -> list[str]:
+    """Name the attempts, timers and messages that wait for something."""
+    truth = world.truth
+    tables: dict[str, Iterable[Any]] = {"attempt": truth.attempts, "timer": truth.timers, "inbox": truth.inbox_rows}
+    return [f"{name} {key}" for name, rows in tables.items() for key in rows]
 
 
 def live_differs(process: Process) -> Iterator[Broken]:
@@ -141,13 +147,6 @@ def _purchases(world: "World") -> Iterator[Broken]:
             yield "book", f"{purchase[0]} {purchase[1]} is {row.state}, and stands {count} times in the book"
     if book:
         yield "book", f"nobody asked for {dict(book)}"
-
-
-def _left_open(world: "World") -> Iterator[Broken]:
-    truth = world.truth
-    for name, rows in (("attempts", truth.attempts), ("timers", truth.timers), ("inbox", truth.inbox_rows)):
-        if rows:
-            yield "left open", f"{name}: {list(rows)}"
 
 
 def _unheard(process: Process) -> Iterator[Broken]:

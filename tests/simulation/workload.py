@@ -38,7 +38,7 @@ from tests.simulation.provider import Provider, receipt
 from tests.simulation.wire import LATEST
 from tests.simulation.workflows import SIGNAL, Measured
 
-LOOK_AGAIN = 0.6
+LOOK_AGAIN = 1.2
 DECIDE_EVERY = 1.5
 THINK_FOR = LATEST + 4
 """Seconds that a person takes to decide: whatever was on its way has come by then."""

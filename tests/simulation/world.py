@@ -78,6 +78,7 @@ class World:
         self.topics = Topics(NAMESPACE)
         self.slots: list[Slot] = []
         self.last_fault = 6.0 + self.work.random() * 12.0
+        self.skew = self.work.choice((0.05, 0.05, 1.0))  # seconds that a process's clock may be wrong
         self.executions: dict[tuple[str, str], int] = {}
         self.failure: BaseException | None = None
         self.lives: dict[str, Life] = {}
@@ -123,6 +124,7 @@ class World:
         self.provider = Provider(self.violate)
         self.database = Database(self.provider.bought)
         self.auditor.watch(self.provider)
+        self.auditor.skew = int((self.skew * 2 + 0.1) * MICROS)
         self.workload = Workload(self.work)
         await self._install()
         if self._story is not None:
@@ -185,6 +187,7 @@ class World:
             and all(run in runs and runs[run].status in ENDED for run in self.workload.expected)
             and verdict.untold(self) == []
             and verdict.unsettled(self) == []
+            and verdict.left_open(self) == []
             and all(run in self.workload.told for run in self.workload.waited_for)
         )
 
