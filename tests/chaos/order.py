@@ -6,6 +6,7 @@ so long. That is what a `lookup` rests on, and the person who decides on what is
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import aiohttp
@@ -85,7 +86,7 @@ async def collect(order: Order) -> Receipt:
     return await _pay(order, {})
 
 
-PAYMENTS = frozenset(payment.name for payment in (charge, transfer, collect))
+PAYMENTS: Mapping[Pay, str] = {"charge": charge.name, "transfer": transfer.name, "collect": collect.name}
 
 
 @effect(guard="transaction", database="shop", retry=AGAIN, timeout=15.0)

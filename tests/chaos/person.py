@@ -50,7 +50,7 @@ class Person:
             return
         charges = {charge.order: charge for charge in read_book(self._book)}
         senders = await client.profile.ledger.processes({effect.sender for effect in parked})
-        for effect in (one for one in parked if one.name in PAYMENTS):
+        for effect in (one for one in parked if one.name in PAYMENTS.values()):
             sender = senders.get(effect.sender)
             gone = effect.sender_gone or (sender is not None and sender.gone)
             over = (effect.last_sent_at or 0) + (LIFETIME if gone else LIFETIME + PAUSE) * MICROS

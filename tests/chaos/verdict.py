@@ -17,7 +17,7 @@ from holdfast.core.events import RunCompleted
 from holdfast.ports.store import StoredRun
 from tests.chaos.checks import faults_of, published
 from tests.chaos.entries import entered
-from tests.chaos.order import Delivered, Receipt
+from tests.chaos.order import PAYMENTS, Delivered, Receipt
 from tests.chaos.stream import Placed, Stream, parcel_of
 from tests.chaos.world import World
 
@@ -77,7 +77,7 @@ async def _stored(client: Client, placed: Sequence[Placed]) -> list[tuple[Stored
 
 def _faults(stored: StoredRun | None, placed: Placed, charge: Charge | None, client: Client) -> Iterable[str]:
     order = placed.order
-    yield from faults_of(stored, client, frozenset({"pick#1", "pack#1", f"{order.pay}#1", "enter#1"}))
+    yield from faults_of(stored, client, frozenset({"pick#1", "pack#1", f"{PAYMENTS[order.pay]}#1", "enter#1"}))
     if charge is None:
         yield "never charged"
     if stored is None or charge is None:
