@@ -72,7 +72,7 @@ def test_a_verdict_says_what_the_workflow_will_hear() -> None:
 def test_a_large_result_is_kept_aside() -> None:
     data = b'"' + b"x" * INLINE_LIMIT + b'"'
 
-    command, blobs = asked(row(OTHER), verdict(SUCCEED, data=data))
+    command, blobs = asked(row(OTHER, name="resolving_nobody_has_it"), verdict(SUCCEED, data=data))
 
     assert command.result is not None
     assert blobs == {command.result.blob: data}
