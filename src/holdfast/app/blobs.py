@@ -3,14 +3,18 @@
 Law: workflow code never waits for a blob; whoever feeds it has fetched them first.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
+from holdfast.app.patience import tries
 from holdfast.core import events as e
 from holdfast.core.commands import Command, CompleteStep, ExecuteStep, HearLedger, SignalRun, StartRun
 from holdfast.core.payload import Payload
 from holdfast.core.replay import ProgramStuck
-from holdfast.ports.store import Store
+from holdfast.ports.store import Store, Unavailable
+
+log = logging.getLogger(__name__)
 
 SHELF_BYTES = 64 * 1024 * 1024
 
@@ -51,6 +55,26 @@ class BlobShelf:
             if name not in self._shelf:
                 self._shelf[name] = data
                 self._bytes += len(data)
+
+    async def fetch_input(self, task: ExecuteStep) -> None:
+        """Bring the large input of a task to hand, however long the store is away."""
+        async for _ in tries():
+            try:
+                await self.fetch([task])
+            except Unavailable as away:
+                log.warning("fetching a large input waits: %s", away)
+            else:
+                return
+
+    async def store_result(self, blobs: Mapping[str, bytes]) -> None:
+        """Store the large result of an attempt, however long the store is away; nobody here reads it again."""
+        async for _ in tries():
+            try:
+                await self._store.put_blobs(blobs)
+            except Unavailable as away:
+                log.warning("keeping a large result waits: %s", away)
+            else:
+                return
 
     def read(self, payload: Payload) -> bytes:
         """Give the bytes of a payload.

@@ -14,14 +14,13 @@ from typing import Any
 from holdfast.app.attempts import Call, Tell, told, unsettled
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.desk import Desk
-from holdfast.app.patience import tries
 from holdfast.app.within import is_stopped, within
 from holdfast.core.asks import Prove
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import PLANNED
 from holdfast.core.payload import Payload, claim_check
 from holdfast.core.replay import ProgramStuck
-from holdfast.ports.store import Store, Unavailable
+from holdfast.ports.store import Store
 from holdfast.sdk.effects import Effect as Definition
 from holdfast.sdk.program import failure_of
 from holdfast.sdk.sending import Unclear
@@ -34,7 +33,6 @@ class Functions:
     """Calls what the author wrote, with decoded arguments and encoded results."""
 
     def __init__(self, store: Store, desk: Desk) -> None:
-        self._store = store
         self._blobs = BlobShelf(store)
         self._desk = desk
         self._threads: dict[str, set[asyncio.Task[None]]] = {}
@@ -42,7 +40,7 @@ class Functions:
     async def call(self, task: ExecuteStep, definition: Definition[..., Any], late: Tell) -> Call | StepResult:
         """Decode the arguments; a task whose arguments do not fit fails before anything is sent."""
         if task.input.blob is not None:
-            await self._fetch(task)
+            await self._blobs.fetch_input(task)
         try:
             args, kwargs = definition.shape.decode_arguments(self._blobs.read(task.input))
         except (UnfitValue, ProgramStuck) as error:
@@ -118,26 +116,8 @@ class Functions:
         blobs: dict[str, bytes] = {}
         result = claim_check(call.definition.shape.encode_result(value), blobs)
         if blobs:
-            await self._keep(blobs)
+            await self._blobs.store_result(blobs)
         return result
-
-    async def _fetch(self, task: ExecuteStep) -> None:
-        async for _ in tries():
-            try:
-                await self._blobs.fetch([task])
-            except Unavailable as away:
-                log.warning("fetching a large input waits: %s", away)
-            else:
-                return
-
-    async def _keep(self, blobs: dict[str, bytes]) -> None:
-        async for _ in tries():
-            try:
-                await self._store.put_blobs(blobs)
-            except Unavailable as away:
-                log.warning("keeping a large result waits: %s", away)
-            else:
-                return
 
 
 async def invoked(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

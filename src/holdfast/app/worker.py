@@ -28,7 +28,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec, Unreadable
 from holdfast.ports.keys import Held, Keys, Known
 from holdfast.ports.log import Log, Outgoing, Record, Tasks, TooLarge, TopicMissing, Unreachable
-from holdfast.ports.store import Store, Unavailable
+from holdfast.ports.store import Store
 from holdfast.sdk.definitions import steps
 from holdfast.sdk.effects import Effect
 from holdfast.sdk.program import failure_of
@@ -48,7 +48,6 @@ class Execution:
     """Executes one attempt of a step or an effect."""
 
     def __init__(self, store: Store, effects: EffectExecution) -> None:
-        self._store = store
         self._blobs = BlobShelf(store)
         self._effects = effects
 
@@ -74,7 +73,7 @@ class Execution:
         try:
             if task.input.blob is not None:
                 waits()
-                await self._fetch(task)
+                await self._blobs.fetch_input(task)
             args, kwargs = definition.shape.decode_arguments(self._blobs.read(task.input))
             value = await within(task, definition.run(args, kwargs), waits)
             data = definition.shape.encode_result(value)
@@ -90,28 +89,10 @@ class Execution:
         result = claim_check(data, blobs)
         if blobs:
             waits()
-            await self._keep(blobs)
+            await self._blobs.store_result(blobs)
         return StepResult(
             run_id=task.run_id, incarnation=task.incarnation, step_id=task.step_id, attempt=task.attempt, result=result
         )
-
-    async def _fetch(self, task: ExecuteStep) -> None:
-        async for _ in tries():
-            try:
-                await self._blobs.fetch([task])
-            except Unavailable as away:
-                log.warning("fetching a large input waits: %s", away)
-            else:
-                return
-
-    async def _keep(self, blobs: dict[str, bytes]) -> None:
-        async for _ in tries():
-            try:
-                await self._store.put_blobs(blobs)
-            except Unavailable as away:
-                log.warning("keeping a large result waits: %s", away)
-            else:
-                return
 
 
 def failed(task: ExecuteStep, failure: Failure) -> StepResult:
