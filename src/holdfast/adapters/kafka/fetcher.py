@@ -4,8 +4,6 @@ Laws of this file:
 - A leader is asked again only when all that was fetched has been taken: what waits is bounded by one answer of each.
 - Records count only if their partition is still at the offset that was asked for: a seek, a pause or another assignment
   while a question is under way makes its answer void. A position moves when records are taken, not before.
-- A leader that gave records is asked again a moment later, not at once: it looks at every partition for each question,
-  and who took the records goes first. What comes meanwhile is given out with the next answer, without a wait.
 - While positions are being looked up at a leader it is not asked: an answer would be waited for
   with half of the question.
 - A partition that a leader refuses rests a moment, and the others go on.
@@ -30,8 +28,6 @@ CONNECTION = "fetching"
 """A connection of their own: nothing else waits behind a question that is answered when there are records."""
 REST = 0.1
 LOOK_AGAIN = 0.02
-PACE = 0.002
-"""Seconds from an answer with records to the next question."""
 LOST_SESSION = {errors.FetchSessionIdNotFound.errno, errors.InvalidFetchSessionEpoch.errno}
 
 
@@ -214,18 +210,10 @@ class Fetcher:
                 except (*TROUBLE, struct.error):
                     session.begin_again()
                     await asyncio.sleep(REST)
-                if self._ready:
-                    await self._pace()
+                await self._taken.wait()
         finally:
             del self._asking[leader]
             self.stir()
-
-    async def _pace(self) -> None:
-        loop = asyncio.get_running_loop()
-        again = loop.time() + PACE
-        await self._taken.wait()
-        if (early := again - loop.time()) > 0:
-            await asyncio.sleep(early)
 
     def _read(self, session: Session, data: bytes) -> None:
         """Keep what an answer brings."""
