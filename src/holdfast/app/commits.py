@@ -30,18 +30,20 @@ class Failed:
 
 
 class Commits:
-    """A queue of one: while a draft commits, the next is computed."""
+    """A queue of one: while a draft commits, the next is computed. `meanwhile` is called while the store writes."""
 
     def __init__(
         self,
         store: Store,
         ownership: Ownership,
         *,
+        meanwhile: Callable[[Draft], None],
         committed: Callable[[Draft], Awaitable[None]],
         failed: Callable[[Failed, list[Draft]], None],
     ) -> None:
         self._store = store
         self._ownership = ownership
+        self._meanwhile = meanwhile
         self._committed = committed
         self._failed = failed
         self._queue: asyncio.Queue[Draft] = asyncio.Queue(1)
@@ -104,7 +106,7 @@ class Commits:
             try:
                 if number and await self._ownership.was_committed(draft.by_shard):
                     return None
-                match await self._store.commit(draft.by_shard):
+                match await self._written(draft):
                     case Committed(answers=answers):
                         draft.answers = answers
                         return None
@@ -116,6 +118,18 @@ class Commits:
                 if number in {0, 5} or number % 20 == 0:
                     log.warning("committing waits: %s", away)
         raise AssertionError("tries() has no end")
+
+    async def _written(self, draft: Draft) -> Committed | Fenced:
+        """Have the store write a draft, and do meanwhile what can be done before its answer."""
+        if not draft.happened:
+            return await self._store.commit(draft.by_shard)
+        writing = asyncio.ensure_future(self._store.commit(draft.by_shard))
+        try:
+            await asyncio.sleep(0)  # the store is asked first
+            self._meanwhile(draft)
+            return await writing
+        finally:
+            writing.cancel()  # for one that is done this does nothing
 
     async def _unless_committed(self, draft: Draft, failure: Failed) -> Failed | None:
         """A refusal may be the echo of our own earlier try, whose answer was lost."""

@@ -84,7 +84,11 @@ class Input(msgspec.Struct, eq=False):
 
 
 class Draft:
-    """What one slice writes, by shard."""
+    """What one slice writes, by shard, and what is to be said of it.
+
+    `happened` (events of a turn, its time, the trace) and `concluded` (an outcome, its incarnation and seq, the trace)
+    are not put into words yet (announcing.py); `prompt` and `events` are records, see publisher.Published.
+    """
 
     def __init__(self, inputs: list[Input]) -> None:
         self.inputs = inputs
@@ -96,9 +100,10 @@ class Draft:
         self.spans: dict[str, Span] = {}
         self.touched: dict[str, LiveRun] = {}
         self.tasks: list[tuple[ExecuteStep, LiveRun, int]] = []
+        self.happened: list[tuple[list[StoredEvent], int, str]] = []
+        self.concluded: list[tuple[RunOutcome, int, int, str]] = []
         self.events: list[Outgoing] = []
-        self.outcomes: list[Outgoing] = []
-        self.dead: list[Outgoing] = []
+        self.prompt: list[Outgoing] = []
         self.ended: list[RunOutcome] = []
         self.blobs: dict[str, bytes] = {}
         self.refused: list[tuple[Input, Exception]] = []

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
+from holdfast.app.announcing import announce
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.commits import Commits, Failed, halves
 from holdfast.app.drafts import Draft, Input, Redirect
@@ -97,7 +98,9 @@ class Orchestrator:
             serves=serves,
             publishes=publishes,
         )
-        self._commits = Commits(store, self._ownership, committed=self._committed, failed=self._failed)
+        self._commits = Commits(
+            store, self._ownership, meanwhile=self._announce, committed=self._committed, failed=self._failed
+        )
         self._publisher = Publisher(log_, self._ownership, self._acknowledge, self._too_large)
         self._recovery = Recovery(store, codec, self._wire)
         self._sweeper = Sweeper(
@@ -252,12 +255,9 @@ class Orchestrator:
         """What follows once a draft is durable: hand over, arm, tell, publish."""
         for live in draft.touched.values():
             self.live.committed(live)
-        prompt = draft.dead
-        for task, live, at in draft.tasks:
-            if self._serves(task.queue):
-                self._dispatch(task)
-            else:
-                prompt.append(self._wire.task(task, at, live.trace))
+        self._announce(draft)
+        for task, _live, _at in draft.tasks:
+            self._dispatch(task)
         if draft.timers:
             self._timers.disarm(key for key, row in draft.timers.items() if row is None)
             self._timers.arm((row for row in draft.timers.values() if row is not None), self._clock.now())
@@ -265,10 +265,12 @@ class Orchestrator:
         self._intake.put(draft.verdicts())
         self.live.trim()
         positions = positions_of(draft.inputs, self._reading)
-        if prompt or draft.outcomes or draft.events or positions:
-            prompt.extend(draft.outcomes)
+        if draft.prompt or draft.events or positions:
             numbers = {shard: (batch.epoch, batch.number) for shard, batch in draft.by_shard.items()}
-            await self._publisher.put(Published(prompt, draft.events, numbers, positions, self._reading))
+            await self._publisher.put(Published(draft.prompt, draft.events, numbers, positions, self._reading))
+
+    def _announce(self, draft: Draft) -> None:
+        announce(draft, self._wire, self._serves)
 
     def _tell(self, draft: Draft) -> None:
         for told in draft.ended:

@@ -4,6 +4,8 @@ Source of the header names: CloudEvents 1.0.2, Kafka protocol binding, section 3
 """
 
 import datetime as dt
+from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 from holdfast.core.commands import Addressed, Command, ExecuteStep, RunOutcome, StepResult
@@ -42,6 +44,7 @@ def is_of_tasks(topic: str) -> bool:
     return topic.split(".")[1:2] == ["tasks"]
 
 
+@lru_cache(maxsize=64)  # all of a commit bears one time
 def rfc3339(micros: int) -> str:
     """Write a time as CloudEvents wants it."""
     return (_EPOCH + dt.timedelta(microseconds=micros)).isoformat()
@@ -62,7 +65,7 @@ class Wire:
         self._source = ("ce_source", f"/holdfast/{topics.namespace}".encode())
         self._types: dict[str, tuple[str, bytes]] = {}
 
-    def _headers(self, kind: str, ce_id: str, subject: bytes, at: bytes, trace: str, seq: int) -> Headers:
+    def _headers(self, kind: str, ce_id: str, about: Headers, trace: str, seq: int) -> Headers:
         ce_type = self._types.get(kind)
         if ce_type is None:
             ce_type = self._types[kind] = ("ce_type", f"holdfast.{kind}.v1".encode())
@@ -71,33 +74,28 @@ class Wire:
             ("ce_id", ce_id.encode()),
             self._source,
             ce_type,
-            ("ce_time", at),
-            ("ce_subject", subject),
-            ("ce_correlationid", subject),
+            *about,
             ("ce_sequence", b"%d" % seq),
             _CONTENT,
             ("traceparent", f"00-{trace}-{seq:016x}-01".encode()),
         )
 
-    def event(self, stored: StoredEvent, at: bytes, trace: str, cause: bytes) -> Outgoing:
-        """Publish an event as it is stored; `cause` is the ce_id of the event that its turn began with."""
-        subject = stored.run_id.encode()
-        ce_id = event_id(stored.run_id, stored.incarnation, stored.seq)
-        headers = self._headers(stored.type, ce_id, subject, at, trace, stored.seq)
-        return Outgoing(
-            topic=self.topics.events,
-            key=subject,
-            value=self._codec.wire(stored.data),
-            headers=(*headers, ("ce_causationid", cause)),
-            partition=shard_of(stored.run_id, self.shards),
-            stored=True,
-        )
+    def events(self, stored: Sequence[StoredEvent], at: int, trace: str, cause: str) -> list[Outgoing]:
+        """Publish events of one turn of a run as they are stored; `cause` is the ce_id of its first event."""
+        run_id, incarnation = stored[0].run_id, stored[0].incarnation
+        subject = run_id.encode()
+        about, caused = _about(subject, at), ("ce_causationid", cause.encode())
+        topic, partition, wire = self.topics.events, shard_of(run_id, self.shards), self._codec.wire
+        made = []
+        for one in stored:
+            headers = self._headers(one.type, event_id(run_id, incarnation, one.seq), about, trace, one.seq)
+            made.append(Outgoing(topic, subject, wire(one.data), (*headers, caused), partition, stored=True))
+        return made
 
     def outcome(self, outcome: RunOutcome, incarnation: int, seq: int, trace: str) -> Outgoing:
         subject = outcome.run_id.encode()
         ce_id = event_id(outcome.run_id, incarnation, seq)
-        at = rfc3339(outcome.ended_at).encode()
-        headers = self._headers("RunOutcome", ce_id, subject, at, trace, seq)
+        headers = self._headers("RunOutcome", ce_id, _about(subject, outcome.ended_at), trace, seq)
         return Outgoing(
             topic=self.topics.outcomes,
             key=subject,
@@ -110,8 +108,7 @@ class Wire:
     def task(self, task: ExecuteStep, at: int, trace: str) -> Outgoing:
         key = f"{task.run_id}/{task.step_id}".encode()
         ce_id = f"{task.run_id}/{task.incarnation}/{task.step_id}/{task.attempt}"
-        subject = task.run_id.encode()
-        headers = self._headers("ExecuteStep", ce_id, subject, rfc3339(at).encode(), trace, task.attempt)
+        headers = self._headers("ExecuteStep", ce_id, _about(task.run_id.encode(), at), trace, task.attempt)
         return Outgoing(
             topic=self.topics.tasks(task.queue), key=key, value=self._codec.encode_task(task), headers=headers
         )
@@ -120,7 +117,7 @@ class Wire:
         subject = result.run_id.encode()
         ce_id = f"{result.run_id}/{result.incarnation}/{result.step_id}/{result.attempt}/result"
         trace = trace_of(result.run_id, result.incarnation)
-        headers = self._headers("StepResult", ce_id, subject, rfc3339(at).encode(), trace, result.attempt)
+        headers = self._headers("StepResult", ce_id, _about(subject, at), trace, result.attempt)
         return Outgoing(
             topic=self.topics.results,
             key=subject,
@@ -134,7 +131,7 @@ class Wire:
         ce_type, value = self._codec.encode_command(Addressed(run, command))
         kind = ce_type.removeprefix("holdfast.").removesuffix(".v1")
         subject = run.encode()
-        headers = self._headers(kind, f"{run}/{kind}/{at}", subject, rfc3339(at).encode(), trace_of(run, 0), 0)
+        headers = self._headers(kind, f"{run}/{kind}/{at}", _about(subject, at), trace_of(run, 0), 0)
         return Record(self.topics.commands, shard_of(run, self.shards), -1, subject, value, headers, at // 1_000)
 
     def dead(self, record: Record, reason: str, text: str) -> Outgoing:
@@ -162,6 +159,10 @@ class Wire:
             headers=(*record.headers, ("holdfast_forwarded", b"1")),
             partition=shard_of(run, self.shards),
         )
+
+
+def _about(subject: bytes, at: int) -> Headers:
+    return ("ce_time", rfc3339(at).encode()), ("ce_subject", subject), ("ce_correlationid", subject)
 
 
 def header(record: Record, name: str) -> bytes | None:

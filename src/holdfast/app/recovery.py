@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 from holdfast.app.drafts import Input, Resend
 from holdfast.app.live import recorded
-from holdfast.app.records import Wire, rfc3339, trace_of
+from holdfast.app.records import Wire, trace_of
 from holdfast.core import events as e
 from holdfast.core.identity import event_id
 from holdfast.core.run import Run, evolve, outcome, react
@@ -66,7 +66,7 @@ class Recovery:
                 cause = event_id(run.run_id, run.incarnation, past.seq)
             if not span.first <= past.seq <= span.last:
                 continue
-            made.append(self._wire.event(one, rfc3339(past.at).encode(), trace, cause.encode()))
+            made += self._wire.events([one], past.at, trace, cause)
             told = outcome(run, past.event, started_at=stored.row.started_at, ended_at=past.at)
             if told is not None:
                 made.append(self._wire.outcome(told, run.incarnation, past.seq, trace))

@@ -15,7 +15,7 @@ from holdfast.app.drafts import AskAgain, Draft, Input, Redirect, Resend, TakeIn
 from holdfast.app.follows import Follows, close, is_over, retry_timer
 from holdfast.app.known import Known, NotLoaded, Stuck
 from holdfast.app.live import LiveRun, LiveRuns, NewProgram, reprogram
-from holdfast.app.records import Wire, rfc3339
+from holdfast.app.records import Wire
 from holdfast.core import events as e
 from holdfast.core.asks import Cancel
 from holdfast.core.commands import (
@@ -30,7 +30,6 @@ from holdfast.core.commands import (
     SignalRun,
     StartRun,
 )
-from holdfast.core.identity import event_id
 from holdfast.core.replay import ProgramStuck, advance, resume
 from holdfast.core.run import RUNNING, DeadLetter, Run, evolve, outcome
 from holdfast.ports.codec import Codec
@@ -83,7 +82,7 @@ class Turns:
     def _handle(self, draft: Draft, one: Input, at: int, known: Known) -> None:
         command = one.command
         if isinstance(command, Redirect):
-            draft.dead.append(command.record)
+            draft.prompt.append(command.record)
             return
         live = self._live.get(one.run_id) or self._enter(draft, one, at, known)
         at = max(at, live.last_at)
@@ -229,9 +228,7 @@ class Turns:
         draft.batch(shard).events += stored
         if self._publishes:  # else the log lives in the store's own file, and history is its record
             draft.span(run_id, stored)
-            when = rfc3339(at).encode()
-            cause = event_id(run_id, after.incarnation, before.seq + 1).encode()
-            draft.events += [self._wire.event(one, when, live.trace, cause) for one in stored]
+            draft.happened.append((stored, at, live.trace))
         follows = self._follows.by_kind
         for event in happened:
             follow = follows.get(type(event))
@@ -278,7 +275,7 @@ class Turns:
         if told is not None:
             draft.ended.append(told)
             if self._publishes:
-                draft.outcomes.append(self._wire.outcome(told, run.incarnation, run.seq, live.trace))
+                draft.concluded.append((told, run.incarnation, run.seq, live.trace))
 
     def _resend(self, draft: Draft, live: LiveRun, asked: Resend, at: int) -> None:
         row = asked.row
@@ -346,7 +343,7 @@ class Turns:
         assert isinstance(event, e.SignalReceived)  # noqa: S101 - by its name
         command = SignalRun(name=event.name, message_id=event.message_id, input=event.input)
         text = f"run {row.run_id} was not started within a day of its signal {row.name!r}"
-        draft.dead.append(self._wire.dead(self._wire.command(row.run_id, command, row.at), "start_missing", text))
+        draft.prompt.append(self._wire.dead(self._wire.command(row.run_id, command, row.at), "start_missing", text))
 
     def _refuse(self, draft: Draft, one: Input, dead: DeadLetter) -> None:
         draft.refused.append((one, dead))
@@ -354,7 +351,7 @@ class Turns:
         if live is not None and not live.run.exists:
             self._live.drop((one.run_id,))
         if one.origin is not None:
-            draft.dead.append(self._wire.dead(one.origin, dead.reason, str(dead)))
+            draft.prompt.append(self._wire.dead(one.origin, dead.reason, str(dead)))
 
 
 def park(run: Run, command: Command | None, error: Exception) -> tuple[Run, list[e.Event]]:
