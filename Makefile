@@ -80,6 +80,7 @@ $(ready): pyproject.toml requirements.lock deploy/bootstrap
 	@PYTHON='$(PYTHON)' deploy/bootstrap .venv requirements.lock
 	@touch $@
 
+# The system's CPython first: it is built with profile-guided optimization, which one compiled by hand often lacks.
 $(bench_ready): pyproject.toml requirements-bench.lock deploy/bootstrap $(ready)
-	@PYTHON='$(PYTHON)' deploy/bootstrap .venv-bench requirements-bench.lock
+	@PYTHON='$(or $(PYTHON),/usr/bin/python3 python3)' deploy/bootstrap .venv-bench requirements-bench.lock
 	@touch $@

@@ -146,7 +146,7 @@ async def measured(mode: str, options: argparse.Namespace, console: Console, row
     try:
         await engine.start()
         for workload in workloads.values():
-            await measure(workload, _SETTLING, numbers, warm_up=0, seconds=2 * options.warm_up, steps=1)
+            await measure(workload, _SETTLING, numbers, warm_up=0, seconds=options.settle, steps=1)
         for concurrency, number in itertools.product(options.concurrency, range(options.rounds)):
             for name in (STEP, EFFECT) if number % 2 == 0 else (EFFECT, STEP):
                 cell = await measure(
@@ -207,6 +207,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of both workflows (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a window (default: %(default)g)")
     parser.add_argument("--warm-up", type=float, default=1.0, help="before each window (default: %(default)g)")
+    parser.add_argument("--settle", type=float, default=20.0, help="before a mode's first (default: %(default)g)")
     parser.add_argument(
         "--workspace", type=Path, default=WORKSPACE, help="data and logs (default: build/bench/effects)"
     )

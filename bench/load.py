@@ -15,8 +15,9 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import TextIO
 
@@ -27,8 +28,10 @@ from bench.engines import CATALOGUE, STEPS, Engine, load
 
 _PATIENCE = 60.0
 """Seconds an engine may take for one workflow before the cell counts as failed."""
+_LOOK = 5.0
 _SETTLING_CONCURRENCY = 64
-"""Before the first cell the engine runs at this concurrency, unmeasured: caches fill, a JVM compiles."""
+"""Before the first cell the engine runs at this concurrency, unmeasured: caches fill, a JVM compiles. Kafka's compiler
+takes part of a core for the first half minute."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class _Loop:
     counting: bool = False
     ended: int = 0
     stopping: bool = False
+    under_way: dict[int, float] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
 
@@ -69,7 +73,9 @@ async def _client(engine: Engine, shared: _Loop) -> None:
     while not shared.stopping:
         n = next(shared.numbers)
         begun = time.perf_counter()
-        await asyncio.wait_for(engine.run_one(n), _PATIENCE)
+        shared.under_way[n] = begun
+        await engine.run_one(n)
+        del shared.under_way[n]
         shared.ended += 1
         if shared.counting:
             shared.latencies.append((time.perf_counter() - begun) * 1000)
@@ -101,7 +107,7 @@ async def measure(
         shared.counting = False
         taken, cpu_after = time.perf_counter() - begun, _cpu(engine)
         shared.stopping = True
-        await asyncio.gather(*clients)
+        await _ended(shared, clients)
     finally:
         for client in clients:
             client.cancel()
@@ -129,10 +135,26 @@ async def _pass(shared: _Loop, clients: Sequence["asyncio.Task[None]"], seconds:
     wanted = shared.ended + len(clients)
     until, latest = time.perf_counter() + seconds, time.perf_counter() + seconds + _PATIENCE
     while (now := time.perf_counter()) < until or (shared.ended < wanted and now < latest):
-        wait = until - now if now < until else 0.02
+        wait = min(until - now, _LOOK) if now < until else 0.02
         done, _ = await asyncio.wait(clients, timeout=wait, return_when=asyncio.FIRST_EXCEPTION)
-        for client in done:
-            client.result()
+        _judge(shared, done)
+
+
+async def _ended(shared: _Loop, clients: Sequence["asyncio.Task[None]"]) -> None:
+    """Wait for the workflows that are under way."""
+    waiting = set(clients)
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, timeout=_LOOK, return_when=asyncio.FIRST_EXCEPTION)
+        _judge(shared, done)
+
+
+def _judge(shared: _Loop, done: Collection["asyncio.Task[None]"]) -> None:
+    """Raise what a client raised, or that a workflow takes too long: seen from outside, which costs a run nothing."""
+    for client in done:
+        client.result()
+    n, begun = min(shared.under_way.items(), key=itemgetter(1), default=(0, math.inf))
+    if time.perf_counter() - begun > _PATIENCE:
+        raise TimeoutError(f"workflow {n} has not ended after {_PATIENCE:g} s")
 
 
 async def _prove_durable(engine: Engine, finished: Sequence[int], steps: int) -> None:
@@ -157,7 +179,7 @@ async def run(options: argparse.Namespace, out: TextIO) -> None:
     try:
         await engine.start()
         say("facts", dict(engine.facts()))
-        await measure(engine, _SETTLING_CONCURRENCY, numbers, warm_up=0, seconds=2 * options.warm_up)
+        await measure(engine, _SETTLING_CONCURRENCY, numbers, warm_up=0, seconds=options.settle)
         for concurrency in options.concurrency:
             row = await measure(engine, concurrency, numbers, warm_up=options.warm_up, seconds=options.seconds)
             say("row", asdict(row))
@@ -173,6 +195,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=lambda text: [int(part) for part in text.split(",")], required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--warm-up", type=float, required=True)
+    parser.add_argument("--settle", type=float, required=True)
     parser.add_argument("--workspace", type=Path, required=True, help="an empty folder for the engine's data and logs")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

@@ -62,11 +62,11 @@ async def measure(entry: Entry, options: argparse.Namespace, console: Console) -
     command = (
         sys.executable, "-m", "bench.load", entry.engine, entry.mode,
         "--concurrency", ",".join(map(str, options.concurrency)),
-        "--seconds", str(options.seconds), "--warm-up", str(options.warm_up),
+        "--seconds", str(options.seconds), "--warm-up", str(options.warm_up), "--settle", str(options.settle),
         "--workspace", workspace, "--out", told,
     )  # fmt: skip
     generator = await processes.spawn(command, log=log, cwd=ROOT)
-    allowed = _STARTING + len(options.concurrency) * (options.seconds + options.warm_up) * 3
+    allowed = _STARTING + options.settle * 3 + len(options.concurrency) * (options.seconds + options.warm_up) * 3
     allowed += len(options.concurrency) * _STARTING / 2
     try:
         failed = await asyncio.wait_for(_follow(generator, told, console), allowed)
@@ -137,7 +137,7 @@ async def run(options: argparse.Namespace, console: Console) -> Mapping[str, obj
     facts: dict[str, object] = machine(options.workspace)
     console.print(
         f"{facts['cores']} cores, Python {facts['python']}, durable write {facts['fdatasync_p50_ms']} ms (p50); "
-        f"{options.seconds:g} s a cell after {options.warm_up:g} s of warm-up",
+        f"{options.seconds:g} s a cell after {options.warm_up:g} s of warm-up, {options.settle:g} s before the first",
         highlight=False,
     )
     rows: list[report.Row] = []
@@ -155,6 +155,7 @@ async def run(options: argparse.Namespace, console: Console) -> Mapping[str, obj
         "quick": options.quick,
         "seconds": options.seconds,
         "warm_up": options.warm_up,
+        "settle": options.settle,
         "machine": facts,
         "engines": versions,
         "results": rows,
@@ -176,6 +177,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--concurrency", default="1,16,64,256", help="clients in a closed loop (default: %(default)s)")
     parser.add_argument("--seconds", type=float, help="length of a measured window (default: 10; quick: 3)")
     parser.add_argument("--warm-up", type=float, help="seconds before each window (default: 3; quick: 1)")
+    parser.add_argument("--settle", type=float, help="seconds at 64 before all windows (default: 30; quick: 2)")
     parser.add_argument("--quick", action="store_true", help="short windows: does it work, not how fast is it")
     parser.add_argument("--workspace", type=Path, default=WORKSPACE, help="data and logs (default: build/bench/run)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the document (default: bench/results/latest.json)")
@@ -184,6 +186,7 @@ def arguments() -> argparse.Namespace:
     options.concurrency = [int(part) for part in options.concurrency.split(",")]
     options.seconds = options.seconds or (3.0 if options.quick else 10.0)
     options.warm_up = options.warm_up if options.warm_up is not None else (1.0 if options.quick else 3.0)
+    options.settle = options.settle if options.settle is not None else (2.0 if options.quick else 30.0)
     options.workspace = options.workspace.resolve()
     return options
 

@@ -32,8 +32,8 @@ async def run(n: int) -> int:
     return await handle.get_result()
 
 
-async def main(port: int, database: str, pool: int, executor: str) -> None:
-    """Launch DBOS in this loop, and answer."""
+def launch(database: str, pool: int, executor: str) -> None:
+    """Launch DBOS in the running loop."""
     config: DBOSConfig = {
         "name": "bench-dbos",
         "system_database_url": database,
@@ -46,6 +46,16 @@ async def main(port: int, database: str, pool: int, executor: str) -> None:
     }
     DBOS(config=config)
     DBOS.launch()
+
+
+def shut_down() -> None:
+    """End DBOS."""
+    DBOS.destroy()
+
+
+async def main(port: int, database: str, pool: int, executor: str) -> None:
+    """Launch DBOS, and answer."""
+    launch(database, pool, executor)
     await serve(run, port)
 
 

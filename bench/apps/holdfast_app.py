@@ -1,8 +1,7 @@
 """A Holdfast application: three steps in sequence, one step, one effect, in any of the engine's processes.
 
-Run as `python -m bench.apps.holdfast_app ROLE PORT`, with ROLE one of orchestrator, worker, run, embedded, and the
-HOLDFAST_* settings in the environment. `embedded` answers on PORT over bench.apps.wire; the others report readiness
-there.
+Run as `python -m bench.apps.holdfast_app ROLE PORT`, with ROLE one of orchestrator, worker, run, and the HOLDFAST_*
+settings in the environment; it reports readiness on PORT.
 """
 
 import asyncio
@@ -12,11 +11,8 @@ import sys
 import msgspec
 import uvloop
 
-from bench.apps import wire
-from holdfast import GIVEN, Client, effect, hours, step, workflow
-from holdfast.profiles.engine import Engine
+from holdfast import GIVEN, effect, hours, step, workflow
 from holdfast.profiles.services import serve
-from holdfast.sdk.definitions import Workflow
 from holdfast.settings import load
 
 
@@ -52,39 +48,12 @@ async def one_effect(value: int) -> int:
     return await add_one_outside(value)
 
 
-async def answer(engine: Engine, port: int) -> None:
-    """Start workflows in this very process, and answer with their results."""
-    async with Client(engine=engine) as client:
-
-        def runner(workflow: Workflow[[int], int]) -> wire.Handler:
-            async def run(n: int) -> int:
-                return await (await client.start(workflow, n, id=f"bench-{n}")).result()
-
-            return run
-
-        await wire.serve({each.name: runner(each) for each in (three_steps, one_step, one_effect)}, port)
-
-
 async def main(role: str, port: int) -> None:
     """Serve until told to stop."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    settings = load()
-    answering: set[asyncio.Task[None]] = set()
-
-    def begin(engine: Engine) -> None:
-        if role == "embedded":
-            answering.add(asyncio.get_running_loop().create_task(answer(engine, port)))
-
-    if role != "embedded":
-        settings = msgspec.structs.replace(settings, health=f"127.0.0.1:{port}")
-    await serve(
-        settings,
-        orchestrator=role != "worker",
-        worker=role != "orchestrator",
-        stop=stop,
-        on_ready=begin,
-    )
+    settings = msgspec.structs.replace(load(), health=f"127.0.0.1:{port}")
+    await serve(settings, orchestrator=role != "worker", worker=role != "orchestrator", stop=stop)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ and the disk give on this machine, batched like this; an engine that sends less 
 Per workflow: 1 command, 3 tasks, 3 results, 8 events (start; scheduled and completed of each step; end) and 1 outcome
 on Kafka; 8 rows of history and 1 run in the store.
 
-Run as `python -m bench.apps.raw_app PORT STORE [KAFKA]`; STORE is a PostgreSQL URL, or a path of a SQLite file.
+Run as `python -m bench.apps.raw_app PORT STORE KAFKA`; STORE is a PostgreSQL URL. On a SQLite file it is a library.
 """
 
 import asyncio
@@ -162,21 +162,38 @@ class Lane:
             await self._log.send(counts, runs)
 
 
-async def main(port: int, store: str, kafka: str | None) -> None:
-    """Open the lanes and answer."""
-    waiting: asyncio.Queue[tuple[int, asyncio.Future[int]]] = asyncio.Queue()
+class Application:
+    """The lanes, and the way into them."""
 
-    async def run(n: int) -> int:
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[tuple[int, asyncio.Future[int]]] = asyncio.Queue()
+        self._lanes: list[asyncio.Task[None]] = []
+
+    async def open(self, store: str, kafka: str | None = None) -> None:
+        """Open the lanes."""
+        for one in await _stores(store):
+            # A producer for each lane: aiokafka has one request under way for each producer and broker.
+            lane = Lane(self._waiting, one, await _kafka(kafka) if kafka else None)
+            self._lanes.append(asyncio.create_task(lane.work()))
+
+    async def run(self, n: int) -> int:
+        """Write workflow `n`, and give its result."""
         answer = asyncio.get_running_loop().create_future()
-        waiting.put_nowait((n, answer))
+        self._waiting.put_nowait((n, answer))
         return int(await answer)
 
-    # A producer for each lane: aiokafka has one request under way for each producer and broker.
-    lanes = [Lane(waiting, one, await _kafka(kafka) if kafka else None) for one in await _stores(store)]
-    async with asyncio.TaskGroup() as group:
-        for lane in lanes:
-            group.create_task(lane.work())
-        group.create_task(serve(run, port))
+    async def close(self) -> None:
+        """End the lanes."""
+        for lane in self._lanes:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+
+
+async def main(port: int, store: str, kafka: str) -> None:
+    """Open the lanes and answer."""
+    application = Application()
+    await application.open(store, kafka)
+    await serve(application.run, port)
 
 
 async def _kafka(address: str) -> Kafka:
@@ -197,6 +214,4 @@ async def _stores(store: str) -> list[Store]:
 
 
 if __name__ == "__main__":
-    uvloop.run(
-        main(int(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > len(("app", "port", "store")) else None)
-    )
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3]))

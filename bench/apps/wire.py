@@ -1,34 +1,30 @@
 """The cheapest honest way to ask an application in another process: one TCP connection, one line each way.
 
-Used where an engine is a library and has no server of its own (DBOS, the raw limits). A round trip costs some tens of
-microseconds, against the milliseconds of the workflows it carries.
+Used where an engine is a library and has no server of its own, and works in processes beside the load generator's (DBOS
+on PostgreSQL, the raw cluster). A round trip costs some tens of microseconds, against the milliseconds of the workflows
+it carries.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 Handler = Callable[[int], Awaitable[int]]
 
 
-async def serve(handlers: Handler | Mapping[str, Handler], port: int) -> None:
-    """Answer `n` with `handler(n)`, as many at a time as are asked, until the process is ended.
-
-    With several handlers, each has the name that the caller asks for.
-    """
-    named = handlers if isinstance(handlers, Mapping) else {"": handlers}
+async def serve(handler: Handler, port: int) -> None:
+    """Answer `n` with `handler(n)`, as many at a time as are asked, until the process is ended."""
     running: set[asyncio.Task[None]] = set()
 
-    async def answer(n: int, name: str, writer: asyncio.StreamWriter) -> None:
+    async def answer(n: int, writer: asyncio.StreamWriter) -> None:
         try:
-            said = str(await named[name](n))
+            said = str(await handler(n))
         except Exception as error:  # noqa: BLE001 - whatever the engine raises goes to the load generator, which stops
             said = f"!{type(error).__name__}: {error}".replace("\n", " ")
         writer.write(f"{n} {said}\n".encode())
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
-            n, _, name = line.decode().strip().partition(" ")
-            task = asyncio.create_task(answer(int(n), name, writer))
+            task = asyncio.create_task(answer(int(line), writer))
             running.add(task)
             task.add_done_callback(running.discard)
 
@@ -56,13 +52,13 @@ class Caller:
         """How many answers are still awaited."""
         return len(self._waiting)
 
-    async def ask(self, n: int, name: str = "") -> int:
-        """Run workflow `n` over there, by the handler of that name, and give its result."""
+    async def ask(self, n: int) -> int:
+        """Run workflow `n` over there, and give its result."""
         if self._listening.done():
             raise ConnectionError("the application under load has closed its connection")
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[n] = answer
-        self._writer.write(f"{n} {name}\n".encode())
+        self._writer.write(b"%d\n" % n)
         return await answer
 
     async def _listen(self) -> None:

@@ -2,7 +2,9 @@
 
 Laws:
 - A workflow is three sequential no-op steps, `value + 1` each, and every step is on disk before the next one begins.
-- An engine is started in processes of its own; the load generator may hold a client, never the engine.
+- A server, and an engine of several processes, is started in processes of its own; the load generator holds a client.
+  A library of one process lives in the load generator's, as in an application that uses it: its clients share its
+  processor, and nobody's call crosses a socket that a user's would not.
 - `run_one` raises when the result is wrong: a fast wrong answer is not a measurement.
 - `steps_stored` reads the engine's own store: an engine that cannot show its three steps there is not measured.
 """
@@ -42,7 +44,7 @@ class Engine(Protocol):
         """How many steps of the finished workflow `n` the engine's durable store holds."""
 
     def processes(self) -> Mapping[str, int]:
-        """Name to pid of every process that works for this engine; children of a pid are counted with it."""
+        """Name to pid of every other process that works for this engine; children of a pid are counted with it."""
 
     def facts(self) -> Mapping[str, str]:
         """Versions and the settings that matter to the figures."""

@@ -1,7 +1,7 @@
 """Holdfast: orchestrator and worker apart, together in one process, and embedded in one file.
 
 `separate` and `local` stand on Kafka, PostgreSQL and Redis; the load generator holds a Client and waits on the outcomes
-topic. `embedded` lives in its application's process, like DBOS, and is asked over bench.apps.wire.
+topic. `embedded` is a library: it lives in the load generator's process, which is its application.
 """
 
 import asyncio
@@ -13,12 +13,15 @@ from pathlib import Path
 import psycopg
 
 from bench import processes
-from bench.apps.wire import Caller
+from bench.apps.holdfast_app import three_steps
 from bench.engines import WrongResultError, expected
 from bench.launch import PythonApp
 from bench.servers import Servers
 from holdfast import Client
 from holdfast.profiles import install
+from holdfast.profiles.engine import Engine
+from holdfast.profiles.services import serve
+from holdfast.sdk.definitions import Workflow
 from holdfast.settings import Settings, load
 
 _READY = 15.0
@@ -34,8 +37,8 @@ class _Cluster:
     name = "holdfast"
     mode = ""
     roles: tuple[str, ...] = ()
-    shards = 8
-    """Fewer than the default of 64, for two cores: every fetch names every partition."""
+    shards = 4
+    """Fewer than the default of 64, for two cores: every fetch names every partition. Restate has as many here."""
 
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
@@ -124,35 +127,35 @@ class Embedded:
 
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
-        self._app: PythonApp | None = None
-        self._caller: Caller | None = None
+        self._stop = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+        self._client: Client | None = None
 
     @property
     def _file(self) -> Path:
         return self.workspace / "holdfast.db"
 
     async def start(self) -> None:
-        port = processes.free_port()
-        self._app = PythonApp(
-            "bench.apps.holdfast_app",
-            ("embedded", str(port)),
-            port=port,
-            log=self.workspace / "app.log",
-            environment={**os.environ, "HOLDFAST_STORE": f"sqlite:///{self._file}"},
+        ready: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
+        settings = load({}, {"HOLDFAST_STORE": f"sqlite:///{self._file}"})
+        self._serving = asyncio.create_task(
+            serve(settings, orchestrator=True, worker=True, stop=self._stop, on_ready=ready.set_result)
         )
-        await self._app.start()
-        self._caller = await Caller.connect(port)
+        await asyncio.wait((self._serving, ready), return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            await self._serving
+        self._client = await Client(engine=ready.result()).__aenter__()
 
     async def run_one(self, n: int) -> None:
-        result = await self.run("three_steps", n)
+        result = await self.run(three_steps, n)
         if result != expected(n):
             raise WrongResultError(n, result)
 
-    async def run(self, workflow: str, n: int) -> object:
+    async def run(self, workflow: Workflow[[int], int] | str, n: int) -> object:
         """Run one of the application's workflows on `n`, and give its result."""
-        if self._caller is None:
+        if self._client is None:
             raise RuntimeError("start() comes first")
-        return await self._caller.ask(n, workflow)
+        return await (await self._client.start(workflow, n, id=f"bench-{n}")).result()
 
     async def steps_stored(self, n: int) -> int:
         return await asyncio.to_thread(self._count, _COUNT_EMBEDDED, n)
@@ -166,7 +169,7 @@ class Embedded:
             return int(connection.execute(query, (f"bench-{n}",)).fetchone()[0])
 
     def processes(self) -> Mapping[str, int]:
-        return {} if self._app is None else {"app": self._app.pid}
+        return {}
 
     def facts(self) -> Mapping[str, str]:
         with sqlite3.connect(self._file) as connection:
@@ -174,7 +177,8 @@ class Embedded:
         return {"sqlite": sqlite3.sqlite_version, "journal_mode": str(journal), "synchronous": "FULL"}
 
     async def stop(self) -> None:
-        if self._caller is not None:
-            await self._caller.close()
-        if self._app is not None:
-            await self._app.stop()
+        if self._client is not None:
+            await self._client.__aexit__(None, None, None)
+        self._stop.set()
+        if self._serving is not None:
+            await self._serving

@@ -19,49 +19,16 @@ from bench.servers import Servers
 _COUNT = "SELECT count(*) FROM history WHERE type = 'StepCompleted' AND run_id = "
 
 
-class _Raw:
+class Cluster:
+    """Kafka and PostgreSQL."""
+
     name = "raw"
-    mode = ""
+    mode = "cluster"
 
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
         self._app: PythonApp | None = None
         self._caller: Caller | None = None
-
-    async def _launch(self, *arguments: str) -> None:
-        port = processes.free_port()
-        log = self.workspace / "app.log"
-        self._app = PythonApp("bench.apps.raw_app", (str(port), *arguments), port=port, log=log)
-        await self._app.start()
-        self._caller = await Caller.connect(port)
-
-    async def run_one(self, n: int) -> None:
-        if self._caller is None:
-            raise RuntimeError("the application has not been started")
-        result = await self._caller.ask(n)
-        if result != expected(n):
-            raise WrongResultError(n, result)
-
-    def processes(self) -> Mapping[str, int]:
-        return {"app": self._app.pid} if self._app else {}
-
-    def facts(self) -> Mapping[str, str]:
-        return {"batch": str(raw_app.BATCH)}
-
-    async def stop(self) -> None:
-        if self._caller is not None:
-            await self._caller.close()
-        if self._app is not None:
-            await self._app.stop()
-
-
-class Cluster(_Raw):
-    """Kafka and PostgreSQL."""
-
-    mode = "cluster"
-
-    def __init__(self, workspace: Path) -> None:
-        super().__init__(workspace)
         self._servers = Servers(workspace / "servers", "kafka", "postgres")
         self._url = ""
 
@@ -74,7 +41,18 @@ class Cluster(_Raw):
             await admin.create_topics([NewTopic(topic, raw_app.PARTITIONS, 1) for topic in raw_app.TOPICS])
         finally:
             await admin.close()
-        await self._launch(self._url, self._servers.kafka())
+        port = processes.free_port()
+        arguments = (str(port), self._url, self._servers.kafka())
+        self._app = PythonApp("bench.apps.raw_app", arguments, port=port, log=self.workspace / "app.log")
+        await self._app.start()
+        self._caller = await Caller.connect(port)
+
+    async def run_one(self, n: int) -> None:
+        if self._caller is None:
+            raise RuntimeError("the application has not been started")
+        result = await self._caller.ask(n)
+        if result != expected(n):
+            raise WrongResultError(n, result)
 
     async def steps_stored(self, n: int) -> int:
         async with await psycopg.AsyncConnection.connect(self._url) as connection:
@@ -82,28 +60,42 @@ class Cluster(_Raw):
         return int(row[0]) if row else 0
 
     def processes(self) -> Mapping[str, int]:
-        return {**super().processes(), **self._servers.processes()}
+        app = {"app": self._app.pid} if self._app else {}
+        return {**app, **self._servers.processes()}
 
     def facts(self) -> Mapping[str, str]:
         drivers = {name: version(name) for name in ("aiokafka", "psycopg")}
-        return {**super().facts(), **drivers, "lanes": str(raw_app.LANES), **self._servers.facts()}
+        return {"batch": str(raw_app.BATCH), **drivers, "lanes": str(raw_app.LANES), **self._servers.facts()}
 
     async def stop(self) -> None:
-        await super().stop()
+        if self._caller is not None:
+            await self._caller.close()
+        if self._app is not None:
+            await self._app.stop()
         await self._servers.stop()
 
 
-class Embedded(_Raw):
-    """One SQLite file in WAL mode, synchronous=FULL; no log beside it."""
+class Embedded:
+    """One SQLite file in WAL mode, synchronous=FULL; no log beside it; in the load generator's process."""
 
+    name = "raw"
     mode = "embedded"
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        self._application = raw_app.Application()
 
     @property
     def _file(self) -> Path:
         return self.workspace / "raw.sqlite"
 
     async def start(self) -> None:
-        await self._launch(str(self._file))
+        await self._application.open(str(self._file))
+
+    async def run_one(self, n: int) -> None:
+        result = await self._application.run(n)
+        if result != expected(n):
+            raise WrongResultError(n, result)
 
     async def steps_stored(self, n: int) -> int:
         return await asyncio.to_thread(self._count, n)
@@ -113,4 +105,10 @@ class Embedded(_Raw):
             return int(connection.execute(_COUNT + "?", (f"bench-{n}",)).fetchone()[0])
 
     def facts(self) -> Mapping[str, str]:
-        return {**super().facts(), "sqlite": sqlite3.sqlite_version}
+        return {"batch": str(raw_app.BATCH), "sqlite": sqlite3.sqlite_version}
+
+    def processes(self) -> Mapping[str, int]:
+        return {}
+
+    async def stop(self) -> None:
+        await self._application.close()
