@@ -24,12 +24,14 @@ REPORT = Path("build/report/ledger-model.json")
 
 def check(setting: Setting) -> Found:
     """Explore a model under the real rules."""
-    return explore(Steps(setting, Rules(setting.terms)))
+    return explore(Steps(setting, Rules(setting.terms, stores_refusals=setting.stores_refusals)))
 
 
 def catch(mutant: Mutant) -> Found:
     """Explore a model under a broken rule."""
-    return explore(Steps(mutant.setting, Rules(mutant.setting.terms, mutant.decide, mutant.evolve)), mutant.law)
+    setting = mutant.setting
+    rules = Rules(setting.terms, mutant.decide, mutant.evolve, stores_refusals=setting.stores_refusals)
+    return explore(Steps(setting, rules), mutant.law)
 
 
 def main() -> int:

@@ -53,7 +53,7 @@ ONCE: Final = Setting(both(Terms(guard=AT_MOST_ONCE)), reach=1, lingering_verdic
 ASKED: Final = Setting(both(Terms(guard=LOOKUP, lifetime=1)), reach=1)
 KEYED: Final = Setting(both(Terms(guard=PROVIDER_KEY, window=1)), reach=2, retention=2)
 STORING: Final = Setting(
-    both(Terms(guard=PROVIDER_KEY, window=1, stores_refusals=True)), reach=2, retention=2, stores_errors=True
+    both(Terms(guard=PROVIDER_KEY, window=1)), reach=2, retention=2, stores_refusals=True, stores_errors=True
 )
 COMMITTED: Final = Setting(both(Terms(guard=TRANSACTION)), lingering_verdicts=True)
 REDEPLOYED: Final = Setting((Terms(guard=TRANSACTION), Terms(guard=AT_MOST_ONCE)), reach=1)
@@ -63,20 +63,16 @@ MODELS: Final = {
     "lookup": ASKED,
     "lookup, a request lives two ticks": Setting(both(Terms(guard=LOOKUP, lifetime=2)), reach=2),
     "transaction": COMMITTED,
-    "transaction, refusals in the target database": COMMITTED._replace(
-        terms=both(Terms(guard=TRANSACTION, stores_refusals=True))
-    ),
+    "transaction, refusals in the target database": COMMITTED._replace(stores_refusals=True),
     "transaction, or at_most_once by newer code": REDEPLOYED,
     "at_most_once, or transaction by newer code": REDEPLOYED._replace(terms=(REDEPLOYED.terms[1], REDEPLOYED.terms[0])),
     "provider_key": KEYED._replace(lingering_verdicts=True),
     "provider_key, a window of two ticks": KEYED._replace(terms=both(Terms(guard=PROVIDER_KEY, window=2)), retention=3),
     "provider_key, refusals and 500s stored": STORING,
-    "provider_key, refusals stored for ever": STORING._replace(
-        terms=both(Terms(guard=PROVIDER_KEY, stores_refusals=True)), retention=0
-    ),
+    "provider_key, refusals stored for ever": STORING._replace(terms=both(Terms(guard=PROVIDER_KEY)), retention=0),
     "provider_key with a lookup": KEYED._replace(terms=both(Terms(guard=PROVIDER_KEY, window=1, lookup=True))),
     "provider_key with a lookup, refusals and 500s stored": STORING._replace(
-        terms=both(Terms(guard=PROVIDER_KEY, window=1, lookup=True, stores_refusals=True))
+        terms=both(Terms(guard=PROVIDER_KEY, window=1, lookup=True))
     ),
 }
 

@@ -69,10 +69,16 @@ class Rules:
     """Rows by number, and what follows from each question about them."""
 
     def __init__(
-        self, terms: tuple[Terms, Terms], decide: Decide = effects.decide, evolve: Evolve = effects.evolve
+        self,
+        terms: tuple[Terms, Terms],
+        decide: Decide = effects.decide,
+        evolve: Evolve = effects.evolve,
+        *,
+        stores_refusals: bool = False,
     ) -> None:
         self.rows: list[Effect] = []
         self.terms = terms
+        self.stores_refusals = stores_refusals
         self.moves: set[tuple[str, str]] = set()
         self._decide = decide
         self._evolve = evolve
@@ -162,9 +168,9 @@ class Rules:
             case "prove":
                 return Prove(who=who, result=NOTHING, evidence=f"told under fence {fence}")  # read by a mutant alone
             case "refuse":
-                return Refuse(who=who, fence=fence, error=NO)
+                return Refuse(who=who, fence=fence, error=NO, stored=self.stores_refusals)
             case "refuse, again":
-                return Refuse(who=who, fence=fence, error=NO, again=True)
+                return Refuse(who=who, fence=fence, error=NO, again=True, stored=self.stores_refusals)
             case "unsend, again":
                 return Unsend(who=who, fence=fence, again=True)
             case "unsend":

@@ -59,11 +59,15 @@ STALE: Final = "stale"
 
 
 class Setting(NamedTuple):
-    """What a model is about: the terms of each worker's code, what the provider does, how long things last in ticks."""
+    """What a model is about: the terms of each worker's code, what the provider does, how long things last in ticks.
+
+    `stores_refusals`: of a `transaction`, a refusal is committed in the target database, in the place of the effect.
+    """
 
     terms: tuple[Terms, Terms]
     reach: int = 0
     retention: int = 0
+    stores_refusals: bool = False
     stores_errors: bool = False
     lingering_verdicts: bool = False
     ways: frozenset[str] = frozenset()
@@ -300,7 +304,7 @@ class Steps:
         yield Step(
             "{} commits the effect in the target database", slot, WORK, put(done, slot, Worker(SUCCESS, current))
         )
-        stores = self.setting.terms[slot].stores_refusals and REFUSAL_NOT_IN_TARGET not in self.setting.ways
+        stores = self.setting.stores_refusals and REFUSAL_NOT_IN_TARGET not in self.setting.ways
         refused = free._replace(stored=REFUSED) if stores else free
         words = "{} refuses, and commits that in the target database" if stores else "{} refuses, and rolls back"
         yield Step(words, slot, WORK, put(refused, slot, Worker(REFUSED, current)))
@@ -328,7 +332,7 @@ class Steps:
         if keyed and world.stored:
             yield "the provider knows the key and answers as before", 0, world.stored, world.stored
             return
-        stores_refusals = keyed and self.setting.terms[0].stores_refusals
+        stores_refusals = keyed and self.setting.stores_refusals
         stores_errors = keyed and self.setting.stores_errors
         error = REPEATS if stores_errors else UNCLEAR
         yield "the provider does it and says so", 1, SUCCESS if keyed else "", SUCCESS

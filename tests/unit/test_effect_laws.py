@@ -16,7 +16,6 @@ terms = st.builds(
     window=st.sampled_from([None, 60.0]),
     lifetime=st.sampled_from([None, 30.0]),
     lookup=st.booleans(),
-    stores_refusals=st.booleans(),
 )
 chances = st.randoms(use_true_random=False)
 lives = settings(deadline=None, max_examples=100)

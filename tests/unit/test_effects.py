@@ -62,13 +62,12 @@ from tests.unit.effect_stories import (
     sent,
 )  # fmt: skip
 
-STORING = msgspec.structs.replace(KEYED, stores_refusals=True)
 FINDING = msgspec.structs.replace(KEYED, lookup=True)
 PROOF = Prove(who="one", result=RECEIPT, evidence="ch_1")
 
 
-def refuse(fence: int = 1, *, again: bool = False) -> Refuse:
-    return Refuse(who="one", fence=fence, error=DECLINED, again=again)
+def refuse(fence: int = 1, *, again: bool = False, stored: bool = False) -> Refuse:
+    return Refuse(who="one", fence=fence, error=DECLINED, again=again, stored=stored)
 
 
 def doubt(fence: int = 1, *, gone: str = "", repeats: bool = False) -> Doubt:
@@ -204,19 +203,19 @@ def test_a_refusal_after_an_unclear_attempt_leaves_it_in_doubt() -> None:
 
 
 def test_a_refusal_that_the_provider_stores_speaks_for_the_unclear_attempt_too() -> None:
-    story = sent(STORING).given(doubt())
-    story.when(story.begin("two")).when(refuse(fence=3)).then(FAILED, error=DECLINED)
+    story = sent().given(doubt())
+    story.when(story.begin("two")).when(refuse(fence=3, stored=True)).then(FAILED, error=DECLINED)
 
 
 def test_a_refusal_of_a_request_that_was_sent_twice_leaves_it_in_doubt() -> None:
     sent().when(refuse(again=True)).then(IN_DOUBT, unclear=True)
-    sent(STORING).when(refuse(again=True)).then(FAILED)
+    sent().when(refuse(again=True, stored=True)).then(FAILED)
 
 
 def test_after_a_persons_retry_a_repeated_refusal_may_be_one_that_is_about_to_be_forgotten() -> None:
-    story = sent(STORING).given(doubt(), Park(who="one", reason="unclear"))
+    story = sent().given(doubt(), Park(who="one", reason="unclear"))
     story.given(resolve(story, RETRY), story.begin(), doubt(fence=story.fence + 2))
-    story.given(story.begin()).when(refuse(story.fence)).then(IN_DOUBT)
+    story.given(story.begin()).when(refuse(story.fence, stored=True)).then(IN_DOUBT)
 
 
 def test_a_refusal_before_anything_was_sent_fails_the_effect() -> None:
@@ -441,8 +440,8 @@ def test_a_claimer_that_was_overtaken_may_yet_commit(at: int) -> None:
 def test_a_refusal_after_an_overtaken_claim_counts_if_it_stands_in_the_target_database() -> None:
     story = claimed(COMMITTED)
     story.when(story.claim("two"), at=15).when(refuse(fence=2), at=15).then(IN_DOUBT)
-    storing = claimed(msgspec.structs.replace(COMMITTED, stores_refusals=True))
-    storing.when(storing.claim("two"), at=15).when(refuse(fence=2), at=15).then(FAILED)
+    storing = claimed(COMMITTED)
+    storing.when(storing.claim("two"), at=15).when(refuse(fence=2, stored=True), at=15).then(FAILED)
 
 
 def test_a_lapsed_transaction_is_in_doubt() -> None:

@@ -27,15 +27,13 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     `window`: how long after the first sending the same key may be sent again (the provider's retention less a margin).
     `lifetime`: how long a request may be on its way after it was sent, before it can no longer take effect.
-    `lookup`: the provider can be asked by our reference. `stores_refusals`: it repeats a refusal under the same key
-    (of a `transaction`: a refusal is committed in the target database, in the place of the effect).
+    `lookup`: the provider can be asked by our reference.
     """
 
     guard: str
     window: float | None = None
     lifetime: float | None = None
     lookup: bool = False
-    stores_refusals: bool = False
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

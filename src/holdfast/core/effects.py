@@ -293,8 +293,7 @@ def refuses_all(effect: Effect, *, stored: bool) -> bool:
 
     After a person's `retry` it may be an old one, which the provider is about to forget, if it ever does.
     """
-    keeps = stored or effect.terms.stores_refusals
-    return keeps and (effect.terms.window is None or not effect.resolved_by)
+    return stored and (effect.terms.window is None or not effect.resolved_by)
 
 
 def expire(effect: Effect, ask: Expire, now: int) -> Move | Unmoved:

@@ -60,7 +60,6 @@ class Effect(Step[P, R]):
             window=self.terms.window,
             lifetime=self.terms.lifetime,
             lookup=True,
-            stores_refusals=self.terms.stores_refusals,
         )
         return function
 

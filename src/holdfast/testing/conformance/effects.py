@@ -42,7 +42,7 @@ OVER = 0.0
 """A lease that is over with the instant at which it was given."""
 
 ONCE = Terms(guard=AT_MOST_ONCE)
-KEYED = Terms(guard=PROVIDER_KEY, window=3600.0, stores_refusals=True)
+KEYED = Terms(guard=PROVIDER_KEY, window=3600.0)
 RECEIPT = Payload(data=b'{"receipt": "\xc3\xbc"}')
 NO = Failure("Refused", "card \x00 declined", kinds=("Refused", "Exception"))
 
@@ -106,7 +106,7 @@ def any_ask(chance: random.Random, row: Effect) -> Ask:
     who, lease = chance.choice(["one", "two"]), chance.choice([OVER, LEASE])
     fence = row.fence + chance.choice([0, 0, 0, -1])
     sender_gone = chance.choice(["", "it said so"])
-    terms = msgspec.structs.replace(row.terms, window=chance.choice([None, 0.0, 3600.0]), stores_refusals=fence == 1)
+    terms = msgspec.structs.replace(row.terms, window=chance.choice([None, 0.0, 3600.0]))
     verdict = chance.choice([SUCCEED, FAIL, RETRY])
     asks: list[Ask] = [
         Claim(who=who, terms=terms, attempt=row.attempt + 1, lease=lease),
@@ -126,7 +126,7 @@ def any_ask(chance: random.Random, row: Effect) -> Ask:
     ]
     settling: list[Ask] = [
         Prove(who=who, result=RECEIPT, evidence="ch_1"),
-        Refuse(who=who, fence=fence, error=NO),
+        Refuse(who=who, fence=fence, error=NO, stored=fence == 1),
         Cancel(who=who),
         Close(who=who, reason="no more attempts"),
     ]
