@@ -586,6 +586,21 @@ def test_wrong_settings_are_one_line_that_names_the_key(tmp_path: Path, key: str
     assert not (tmp_path / ".holdfast").exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("HOLDFAST_STORE", "postgresql://u:geheim%zz@h/x"),
+        ("HOLDFAST_STORE", "postgresql://u:p@geheim@h/x"),
+        ("HOLDFAST_KEYS", "redis://u:geheim/1@h:1"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_not_repeated(tmp_path: Path, key: str, value: str) -> None:
+    cluster = {"HOLDFAST_LOG": "kafka://127.0.0.1:9", "HOLDFAST_STORE": "postgresql://h/x", key: value}
+    said = complaint(holdfast(tmp_path, "start", "fine", **cluster), 2)
+    assert key in said
+    assert "geheim" not in said
+
+
 def test_a_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     assert holdfast(tmp_path, "install").returncode == 0

@@ -18,14 +18,28 @@ def assemble(settings: Settings) -> Profile:
     if settings.schema_registry is not None:
         raise SettingsError("HOLDFAST_SCHEMA_REGISTRY: a registry is not supported yet; leave it unset")
     options = {name: value for name, value in settings.kafka.items() if name not in OF_INSTALL}
-    keys: Keys = MemoryKeys() if settings.keys == "memory" else RedisKeys(settings.keys, settings.namespace)
-    store = PostgresStore(settings.store, settings.namespace)
+    try:
+        store = PostgresStore(settings.store, settings.namespace)
+    except ValueError as unreadable:
+        raise SettingsError(f"HOLDFAST_STORE: {unreadable}") from None
     return Profile(
         settings=settings,
         store=store,
         ledger=PostgresLedger(store),
         log=KafkaLog(settings.log.removeprefix("kafka://"), options=options),
-        keys=keys,
+        keys=_keys(settings),
         codec=AvroCodec(),
         embedded=False,
     )
+
+
+def _keys(settings: Settings) -> Keys:
+    if settings.keys == "memory":
+        return MemoryKeys()
+    try:
+        return RedisKeys(settings.keys, settings.namespace)
+    except ValueError:  # its text may repeat a part of the URL, with the password
+        raise SettingsError(
+            "HOLDFAST_KEYS: it cannot be read: write redis://user:password@host:port/0, with the special characters of "
+            "user and password as %40 (for @) and so on"
+        ) from None

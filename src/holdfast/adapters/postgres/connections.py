@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg import AsyncConnection, AsyncRawCursor, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
@@ -82,8 +82,8 @@ class Connections:
 
     def __init__(self, url: str, namespace: str, most: int) -> None:
         self.namespace = namespace
-        self.where = _name_of(url)
-        given = conninfo_to_dict(url)
+        given = read_url(url)
+        self.where = _name_of(given)
         self._url = make_conninfo(url, **{name: value for name, value in _DEFAULTS.items() if name not in given})
         self._most = most
         self._room = asyncio.Semaphore(most)
@@ -174,8 +174,25 @@ def _has_rows(cursor: AsyncRawCursor) -> bool:
     return cursor.pgresult is not None and cursor.pgresult.nfields > 0
 
 
-def _name_of(url: str) -> str:
+def read_url(url: str) -> Mapping[str, Any]:
+    """Take a URL of PostgreSQL apart.
+
+    Raises:
+        ValueError: it is none; the text does not repeat it, since a password may be in it.
+    """
+    try:
+        given = conninfo_to_dict(url)
+    except ProgrammingError:
+        given = {}
+    if not given or "@" in str(given.get("host", "")):  # after a @ that belongs to the password, the host begins too soon
+        raise ValueError(
+            "it cannot be read: write postgresql://user:password@host:port/database, with the special characters of user "
+            "and password as %40 (for @) and so on"
+        )
+    return given
+
+
+def _name_of(known: Mapping[str, Any]) -> str:
     """Name the server without its password."""
-    known = conninfo_to_dict(url)
     host, port = known.get("host", "local socket"), known.get("port", 5432)
     return f"PostgreSQL at {host}:{port}/{known.get('dbname', '')}"
