@@ -340,6 +340,19 @@ async def test_a_stale_question_of_the_sweeper_does_not_forget_the_attempt_that_
         assert await engine.result("r") == 5
 
 
+@pytest.mark.parametrize(("due", "counted"), [(False, 0), (True, 3)])
+async def test_only_questions_at_their_time_make_the_next_wait_longer(file: Path, *, due: bool, counted: int) -> None:
+    async with process(file) as engine:
+        await engine.submit("r", start("fault_elsewhere", 5))
+        shard = shard_of("r", SHARDS)
+        for number in range(3):
+            (row,) = await engine.store.open_attempts([shard], 2**62, 10)
+            engine.orchestrator._intake.put([Input(shard, "r", Resend(row, due=due), 0)])  # noqa: SLF001 - as who takes over
+            await engine.submit("r", signal_of("go", number, f"m{number}"))
+        (row,) = await engine.store.open_attempts([shard], 2**62, 10)
+        assert row.resends == counted
+
+
 async def test_a_signal_whose_run_never_came_is_a_dead_letter(file: Path) -> None:
     async with process(file) as engine:
         await engine.submit("r", signal_of("go", "early", "m1"))

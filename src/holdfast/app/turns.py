@@ -281,18 +281,20 @@ class Turns:
         row = asked.row
         step = live.run.open_steps.get(row.step_id)
         ended = live.run.unsettled.get(row.step_id)
+        # A takeover asks before the time: it does not make the next wait longer.
+        resends = row.resends + (asked.due or row.resend_at <= at)
         if step is None and ended is None:
             draft.attempts[row.run_id, row.incarnation, row.step_id] = None
         elif ended is not None:
             effect_requests.ask_again(draft, live, row.step_id, self._process)
-            self._follows.send(draft, live, ended, row.resends + 1, at)
+            self._follows.send(draft, live, ended, resends, at)
         elif step is not None and step.attempt == row.attempt and step.due_at is None:
             # Else another attempt has taken the row's place, since the sweeper looked.
             effect_requests.ask_again(draft, live, row.step_id, self._process)
             waits = step.exhausted is not None or step.parked is not None
             early = asked.due and not is_over(step, row.resends)
             again = self._follows.expect if waits or early else self._follows.send
-            again(draft, live, step, row.resends + 1, at)
+            again(draft, live, step, resends, at)
 
     def _once(self, draft: Draft, one: Input, command: SignalRun, known: Known) -> SignalRun:
         """Tell the core whether a signal's message id was taken before: stored, or in a draft on its way."""
