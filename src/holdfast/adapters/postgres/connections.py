@@ -184,10 +184,10 @@ def read_url(url: str) -> Mapping[str, Any]:
         given = conninfo_to_dict(url)
     except ProgrammingError:
         given = {}
-    if not given or "@" in str(given.get("host", "")):  # after a @ that belongs to the password, the host begins too soon
+    if not given or "@" in str(given.get("host", "")):  # after a @ of the password itself, the host begins too soon
         raise ValueError(
-            "it cannot be read: write postgresql://user:password@host:port/database, with the special characters of user "
-            "and password as %40 (for @) and so on"
+            "it cannot be read: write postgresql://user:password@host:port/database, with the special characters of "
+            "user and password as %40 (for @) and so on"
         )
     return given
 
