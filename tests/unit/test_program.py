@@ -2,7 +2,8 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable, Sequence
+import gc
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -381,3 +382,43 @@ def test_dropping_a_run_asks_for_nothing() -> None:
     told.program.evict()
     assert ended == ["finally"]
     assert names(asked) == ["ScheduleStep"]
+
+
+# Dropping a run
+
+
+@pytest.fixture
+def counting_only() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def programs_in_memory() -> int:
+    return sum(isinstance(one, LiveProgram) for one in gc.get_objects())
+
+
+async def reads_and_waits(note: str) -> int:
+    number = await program_read(note)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(60))
+        await signal("go", int)
+    return number
+
+
+@pytest.mark.parametrize("events", [1, 2, 3, 4])
+def test_a_dropped_run_is_freed_by_counting_references(counting_only: None, events: int) -> None:
+    code = Code(reads_and_waits)
+    story: list[Callable[[], object]] = [
+        lambda: code.starts(b'"n"'),
+        lambda: code.completed("program_read#1", b"5"),
+        lambda: code.told("go", b"1"),
+        lambda: code.hears(e.TimerFired(timer_id="timer#1"), after=60),
+    ]
+    for tell in story[:events]:
+        tell()
+    code.program.evict()
+    before = programs_in_memory()
+    del code.program
+    assert programs_in_memory() == before - 1

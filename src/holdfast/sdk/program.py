@@ -11,9 +11,9 @@ import datetime as dt
 import random
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from holdfast.core import events as e
 from holdfast.core.commands import (
@@ -31,7 +31,7 @@ from holdfast.core.identity import digest, effect_id
 from holdfast.core.payload import Payload, claim_check
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
-from holdfast.sdk.definitions import EFFECT, Step, StepError, Workflow, full_name
+from holdfast.sdk.definitions import EFFECT, Caller, Step, StepError, Workflow, full_name
 from holdfast.sdk.guard import NotDeterministic
 from holdfast.sdk.loop import DurableTimer, Evicted, WorkflowLoop
 from holdfast.sdk.values import UnfitValue, decode, decoder
@@ -87,7 +87,26 @@ class ProgramLoop(WorkflowLoop):
 
     def __init__(self, program: "LiveProgram") -> None:
         super().__init__(program)
-        self.caller = program
+        self.caller: Caller = program
+
+
+class _Dropped:
+    """Of a dropped run: so that its loop no longer refers to the program."""
+
+    def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        raise Evicted
+
+    def wait_signal(self, name: str, kind: Any) -> Coroutine[Any, Any, Any]:
+        raise Evicted
+
+    def random(self) -> random.Random:
+        raise Evicted
+
+    def now(self) -> dt.datetime:
+        raise Evicted
+
+
+_DROPPED: Final = _Dropped()
 
 
 class LiveProgram:
@@ -191,6 +210,7 @@ class LiveProgram:
         return taken
 
     def _forget(self) -> None:
+        self._loop.caller = _DROPPED
         self._main = None
         self._open.clear()
         self._timers.clear()
