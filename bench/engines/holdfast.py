@@ -95,7 +95,7 @@ class _Cluster:
         return {role: app.pid for role, app in self._apps.items()} | dict(self._servers.processes())
 
     def facts(self) -> Mapping[str, str]:
-        return {**self._servers.facts(), "processes": ", ".join(self.roles)}
+        return {**self._servers.facts(), "processes": ", ".join(self.roles), "shards": str(self.shards)}
 
     async def stop(self) -> None:
         if self._client is not None:

@@ -40,7 +40,9 @@ def now() -> int:
     return time.time_ns() // 1_000
 
 
-class TestSimulatedStore(StoreConformance):
+class Simulated:
+    """Two stores of two processes over one truth."""
+
     @pytest.fixture
     async def truth(self) -> Truth:
         return Truth(now)
@@ -54,6 +56,8 @@ class TestSimulatedStore(StoreConformance):
     async def another_store(self, truth: Truth) -> SimulatedStore:
         return SimulatedStore(truth, calm())
 
+
+class TestSimulatedStore(Simulated, StoreConformance):
     @pytest.fixture
     async def nothing(self) -> Truth:
         return Truth(now)
@@ -67,22 +71,9 @@ class TestSimulatedStore(StoreConformance):
         return SimulatedStore(nothing, calm())
 
 
-class TestSimulatedLedger(LedgerConformance):
+class TestSimulatedLedger(Simulated, LedgerConformance):
     def ledger_of(self, store: SimulatedStore) -> SimulatedLedger:
         return SimulatedLedger(store.truth.ledger, store.truth, store.wire)
-
-    @pytest.fixture
-    async def truth(self) -> Truth:
-        return Truth(now)
-
-    @pytest.fixture
-    async def store(self, truth: Truth) -> SimulatedStore:
-        truth.install(SHARDS)
-        return SimulatedStore(truth, calm())
-
-    @pytest.fixture
-    async def another_store(self, truth: Truth) -> SimulatedStore:
-        return SimulatedStore(truth, calm())
 
 
 class TestSimulatedDatabase(OnceLaws):

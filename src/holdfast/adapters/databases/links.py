@@ -15,26 +15,18 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import PGconn, TransactionStatus
 from psycopg.pq.abc import PGconn as Link
 from psycopg.rows import TupleRow
 
 from holdfast.adapters.databases.row import LAW
 from holdfast.adapters.databases.statements import statement
+from holdfast.adapters.postgres.urls import read_url
 from holdfast.ports.databases import TransactionEnded, UnknownDatabase
 
 MOST = 8
 FORGETTING = 5.0
 """Seconds for rolling back and forgetting a session; then the link is closed instead."""
-_DEFAULTS: dict[str, str | int] = {
-    "connect_timeout": 5,
-    "application_name": "holdfast effects",
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
 
 
 class Lent(AsyncConnection[TupleRow]):
@@ -58,14 +50,10 @@ class Links:
 
     def __init__(self, name: str, url: str) -> None:
         try:
-            given = conninfo_to_dict(url)
-        except psycopg.ProgrammingError:  # its text may hold the whole URL, with the password
-            raise UnknownDatabase(
-                f"database {name}: its URL in the settings cannot be read: write postgresql://user:password@host/database"
-            ) from None
-        host, port = given.get("host", "local socket"), given.get("port", 5432)
-        self.where = f"database {name} (PostgreSQL at {host}:{port}/{given.get('dbname', '')})"
-        self._url = make_conninfo(url, **{name: value for name, value in _DEFAULTS.items() if name not in given})
+            server, self._url = read_url(url, "holdfast effects")
+        except ValueError as unreadable:
+            raise UnknownDatabase(f"database {name}, its URL in the settings: {unreadable}") from None
+        self.where = f"database {name} ({server})"
         self._room = asyncio.Semaphore(MOST)
         self._idle: list[Link] = []
         self._closed = False

@@ -13,30 +13,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from psycopg import AsyncConnection, AsyncRawCursor, ProgrammingError
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg import AsyncConnection, AsyncRawCursor
 from psycopg.pq import TransactionStatus
 
 from holdfast.adapters.postgres.arrays import Packed, teach
 from holdfast.adapters.postgres.direct import Direct
 from holdfast.adapters.postgres.errors import in_words_of_the_port
 from holdfast.adapters.postgres.statements import Statement, statement
+from holdfast.adapters.postgres.urls import read_url
 from holdfast.ports.store import Unavailable
 
 # It warns of whatever it meets while it closes what is broken. Who wants to read that configures logging.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
-CONNECTING = 5
 ANSWERING = 30.0
-
-_DEFAULTS: dict[str, str | int] = {
-    "connect_timeout": CONNECTING,
-    "application_name": "holdfast",
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
 
 
 class Connection:
@@ -82,9 +72,7 @@ class Connections:
 
     def __init__(self, url: str, namespace: str, most: int) -> None:
         self.namespace = namespace
-        given = read_url(url)
-        self.where = _name_of(given)
-        self._url = make_conninfo(url, **{name: value for name, value in _DEFAULTS.items() if name not in given})
+        self.where, self._url = read_url(url, "holdfast")
         self._most = most
         self._room = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
@@ -172,27 +160,3 @@ class Connections:
 def _has_rows(cursor: AsyncRawCursor) -> bool:
     """Tell whether a statement gives rows at all; `description` would make an object of each column."""
     return cursor.pgresult is not None and cursor.pgresult.nfields > 0
-
-
-def read_url(url: str) -> Mapping[str, Any]:
-    """Take a URL of PostgreSQL apart.
-
-    Raises:
-        ValueError: it is none; the text does not repeat it, since a password may be in it.
-    """
-    try:
-        given = conninfo_to_dict(url)
-    except ProgrammingError:
-        given = {}
-    if not given or "@" in str(given.get("host", "")):  # after a @ of the password itself, the host begins too soon
-        raise ValueError(
-            "it cannot be read: write postgresql://user:password@host:port/database, with the special characters of "
-            "user and password as %40 (for @) and so on"
-        )
-    return given
-
-
-def _name_of(known: Mapping[str, Any]) -> str:
-    """Name the server without its password."""
-    host, port = known.get("host", "local socket"), known.get("port", 5432)
-    return f"PostgreSQL at {host}:{port}/{known.get('dbname', '')}"
