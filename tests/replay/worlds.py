@@ -139,7 +139,7 @@ async def perform(  # noqa: C901, PLR0912 - one match with a case for every act:
                     task.cancel()
                 seen.append([repr(one) for one in await asyncio.gather(*tasks, return_exceptions=True)])
         case "completed":
-            for one in asyncio.as_completed([asyncio.create_task(one) for one in each()]):
+            for one in asyncio.as_completed(each()):
                 try:
                     seen.append(repr(await one))
                 except StepError as error:

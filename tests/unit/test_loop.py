@@ -8,7 +8,7 @@ import subprocess
 import sys
 import warnings
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,9 +199,14 @@ def test_as_completed_over_tasks_follows_the_timers() -> None:
     assert Run(main).to_its_end() == [1, 2, 3]
 
 
-async def as_completed_over_coroutines(run: Run) -> None:
-    coroutines = [asyncio.sleep(1)]
-    for earliest in asyncio.as_completed(coroutines):
+async def as_completed_over_a_set_of_coroutines(run: Run) -> None:
+    for earliest in asyncio.as_completed({asyncio.sleep(1), asyncio.sleep(2)}):
+        await earliest
+
+
+async def as_completed_over_futures_without_number(run: Run) -> None:
+    futures: list[asyncio.Future[None]] = [asyncio.Future(), asyncio.Future()]
+    for earliest in asyncio.as_completed(futures):
         await earliest
 
 
@@ -209,12 +214,55 @@ async def wait_for_futures_without_number(run: Run) -> None:
     await asyncio.wait([asyncio.Future(), asyncio.Future()])
 
 
-@pytest.mark.parametrize("main", [as_completed_over_coroutines, wait_for_futures_without_number])
+@pytest.mark.parametrize(
+    "main",
+    [
+        as_completed_over_a_set_of_coroutines,
+        as_completed_over_futures_without_number,
+        wait_for_futures_without_number,
+    ],
+)
 def test_a_set_without_order_is_refused(main: Callable[[Run], Awaitable[None]]) -> None:
     run = Run(main)
     with pytest.raises(NotDeterministic, match=r"asyncio\.(as_completed|wait).*\n.*test_loop\.py:\d+  .*asyncio\."):
         run.task.result()
     run.loop.close()
+
+
+COMPLETED: dict[str, Callable[[list[Any]], Iterable[Any]]] = {
+    "a list": asyncio.as_completed,
+    "an iterator": lambda given: asyncio.as_completed(iter(given)),
+    "keys": lambda given: asyncio.as_completed(dict.fromkeys(given).keys()),
+    "a time limit": lambda given: asyncio.as_completed(given, timeout=99),
+}
+
+
+@pytest.mark.parametrize("form", COMPLETED)
+def test_as_completed_begins_coroutines_in_the_order_in_which_they_are_given(form: str) -> None:
+    async def main(run: Run) -> list[int]:
+        async def one(number: int) -> int:
+            begun.append(number)
+            await asyncio.sleep(number % 3)
+            return number
+
+        begun: list[int] = []
+        ended = [await earliest for earliest in COMPLETED[form]([one(number) for number in range(50)])]
+        assert begun == list(range(50))
+        return ended
+
+    run = Run(main)
+    assert run.to_its_end() == sorted(range(50), key=lambda number: number % 3)
+    run.loop.close()
+
+
+def test_wait_and_as_completed_outside_of_a_turn_take_sets_as_ever() -> None:
+    async def main() -> set[int]:
+        waits = {asyncio.create_task(asyncio.sleep(0, number)) for number in range(3)}
+        done, _ = await asyncio.wait(waits)
+        completed = [await one for one in asyncio.as_completed({asyncio.sleep(0, 3), asyncio.sleep(0, 4)})]
+        return {task.result() for task in done} | set(completed)
+
+    assert asyncio.run(main()) == set(range(5))
 
 
 def test_event_queue_lock_semaphore_and_condition_hand_over_in_turn() -> None:

@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 import uuid
-from asyncio import _get_running_loop, tasks
+from asyncio import _get_running_loop
 from collections.abc import Callable, Iterator
 from functools import cache
 from types import FrameType
@@ -77,7 +77,6 @@ _OUTSIDE: Final = frozenset({
 })  # fmt: skip
 _REFUSED: Final = _INSIDE | _OUTSIDE
 
-_GATHER: Final[Any] = vars(tasks)["_GatheringFuture"]  # what gather() returns; asyncio has no public name for it
 _CLOCKS: Final = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 
 _ENGINE: Final = __name__.partition(".")[0]
@@ -220,18 +219,6 @@ def _watch_random() -> None:
     random._urandom = Watched("os.urandom", os.urandom, CHANCE)  # type: ignore[attr-defined]  # noqa: SLF001 - behind secrets
 
 
-def _hash_of_gather(future: asyncio.Future[Any]) -> int:
-    """A number of the loop, drawn when first asked for: gather()s in a set are then ordered as tasks are."""
-    loop = future.get_loop()
-    if not isinstance(loop, Deterministic):
-        return object.__hash__(future)
-    number: int = getattr(future, "_number", 0)
-    if not number:
-        number = loop.next_number()
-        setattr(future, "_number", number)  # noqa: B010 - asyncio's own class, which the checker knows without it
-    return number
-
-
 def _refused(name: str) -> Any:
     def method(*_: Any, **__: Any) -> Any:
         refuse(f"loop.{name}")
@@ -297,4 +284,3 @@ def install() -> None:
         setattr(threading, start, Watched(f"threading.{start}", getattr(threading, start), IN_A_STEP))
     os.urandom = Watched("os.urandom", os.urandom, CHANCE)
     uuid.uuid1 = Watched("uuid.uuid1", uuid.uuid1, CHANCE)
-    _GATHER.__hash__ = _hash_of_gather

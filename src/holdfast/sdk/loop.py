@@ -5,7 +5,7 @@ Laws of this file:
   and from nothing else: no clock, no address, no hash seed, no garbage collector.
 - Time stands still within a turn; the owner sets it. A wait is a durable timer that the owner stores and fires.
 - Tasks and futures hash by their number, so that a set of them (`wait`, `as_completed`, `TaskGroup`) has one order in
-  every process; a set of anything else is refused. A task that is not done is held here, never by chance.
+  every process; what has none is refused. A task that is not done is held here, never by chance.
 - What a loop could do besides (sockets, threads, processes, signals) is refused, naming the author's line.
 - Dropping a run has no effect but the memory it frees: `finally` blocks run; durable calls there raise Evicted.
 - An async generator left before its end is closed where its last reference goes; where no turn runs, with the run.
@@ -26,9 +26,11 @@ import msgspec
 from holdfast.sdk import generators
 from holdfast.sdk.eviction import Evicted, forget_callbacks, forget_frames, unwind, unwind_generator
 from holdfast.sdk.guard import RefusingLoop
-from holdfast.sdk.unordered import TASKS, close, refuse_unordered_completion, refuse_unordered_wait
+from holdfast.sdk.unordered import close, order_asyncio
 
 __all__ = ["DurableTimer", "Evicted", "Future", "Handle", "Task", "Timers", "WorkflowLoop"]
+
+order_asyncio()
 
 Handler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
@@ -169,7 +171,7 @@ class WorkflowLoop(RefusingLoop):
             raise Evicted
 
     def durable_future(self) -> Future:
-        """What a durable call of the engine awaits: create_future() without judging who asks, which costs 0.4 µs."""
+        """What a durable call of the engine awaits."""
         future = Future(loop=self)
         self._numbers += 1
         future.number = self._numbers
@@ -337,9 +339,6 @@ class WorkflowLoop(RefusingLoop):
         return timer
 
     def create_future(self) -> Future:
-        caller = sys._getframe(1)  # noqa: SLF001 - who asks decides whether there is a set to be judged
-        if caller.f_globals is TASKS:
-            refuse_unordered_wait(caller)
         return self.durable_future()
 
     def create_task(
@@ -353,9 +352,6 @@ class WorkflowLoop(RefusingLoop):
         if self.evicted:
             close(coro)
             raise Evicted
-        caller = sys._getframe(1)  # noqa: SLF001 - as in create_future
-        if caller.f_globals is TASKS:
-            refuse_unordered_completion(caller, coro)
         self._numbers += 1
         number = self._numbers
         task = Task(coro, loop=self, name=name or f"Task-{number}", context=context)
