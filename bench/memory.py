@@ -23,6 +23,7 @@ from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
 from holdfast.app.effects import carrier
+from holdfast.app.invocation import Invoker
 from holdfast.app.local_worker import LocalWorker
 from holdfast.app.orchestrator import Orchestrator
 from holdfast.app.programs import latest_version, programs
@@ -91,6 +92,7 @@ class Engine:
             host=LinuxHost(),
             databases=NamedDatabases({}),
             process=process,
+            invoker=Invoker(256),
         )
         worker = LocalWorker(Execution(self.store, effects), lambda result: self.orchestrator.put_result(result))  # noqa: PLW0108 - made after it
         self.orchestrator = Orchestrator(

@@ -22,6 +22,7 @@ from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
 from holdfast.app.client import Door
 from holdfast.app.effects import carrier
+from holdfast.app.invocation import Invoker
 from holdfast.app.known_log import remember
 from holdfast.app.local_worker import LocalWorker
 from holdfast.app.orchestrator import CACHE_BYTES, Orchestrator
@@ -90,7 +91,9 @@ class Process:
             host=LinuxHost(),
             databases=NamedDatabases(databases),
             process=name,
+            invoker=Invoker(256),
         )
+        self.invoker = effects.invoker
         self.ledger = ledger
         self.worker = LocalWorker(Execution(store, effects), lambda result: self.orchestrator.put_result(result))  # noqa: PLW0108 - made after it
         self.orchestrator = Orchestrator(
@@ -129,6 +132,7 @@ class Process:
 
     async def crash(self) -> None:
         """Stop everything at once, wherever it stands."""
+        self.invoker.close()
         for _ in range(3):
             mine = asyncio.all_tasks() - self.others - {asyncio.current_task()}
             for task in mine:

@@ -14,6 +14,7 @@ from holdfast.adapters.memory import MemoryKeys
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
 from holdfast.app.duplicates import key_of
 from holdfast.app.effects import carrier
+from holdfast.app.invocation import Invoker
 from holdfast.app.records import Topics, Wire
 from holdfast.app.worker import Execution, Worker
 from holdfast.core.commands import ExecuteStep, StepResult
@@ -76,7 +77,7 @@ class Bench:
         self._wire = Wire(Topics(NAMESPACE), CODEC, SHARDS)
         effects = carrier(
             ledger_=SqliteLedger(store), store=store, clock=FastClock(), host=LinuxHost(),
-            databases=NamedDatabases({}), process="worker",
+            databases=NamedDatabases({}), process="worker", invoker=Invoker(256),
         )  # fmt: skip
         self.worker = Worker(
             store=store, log_=log, keys=self.keys, clock=FastClock(), codec=CODEC, namespace=NAMESPACE, shards=SHARDS,

@@ -8,6 +8,7 @@ from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
 from holdfast.app.desk import LEASE, Desk
 from holdfast.app.effects import EffectExecution, carrier
+from holdfast.app.invocation import Invoker
 from holdfast.core.asks import PROVIDER_KEY, Begin, Doubt, Terms
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import SUCCEEDED, Effect
@@ -44,7 +45,7 @@ async def planned(path: Path) -> SqliteStore:
 def execution(store: SqliteStore) -> EffectExecution:
     return carrier(
         ledger_=SqliteLedger(store), store=store, clock=FastClock(), host=LinuxHost(), databases=NamedDatabases({}),
-        process="here",
+        process="here", invoker=Invoker(4),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
 from holdfast.app.effects import carrier
+from holdfast.app.invocation import Invoker
 from holdfast.app.local_worker import LocalWorker
 from holdfast.app.worker import Execution
 from holdfast.core.asks import Ask
@@ -103,6 +104,7 @@ class Here:
             host=LinuxHost(),
             databases=NamedDatabases({}),
             process="here",
+            invoker=Invoker(concurrency),
         )
         self.worker = LocalWorker(Execution(store, effects), self._hear, concurrency=concurrency)
         self.said: dict[str, StepResult] = {}

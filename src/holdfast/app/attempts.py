@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from holdfast.app.desk import LEASE, Desk
+from holdfast.app.invocation import origin
 from holdfast.core.asks import PROVIDER_KEY, Ask, Begin, Send, Terms
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import Effect
@@ -20,7 +21,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.ledger import Answer
 from holdfast.ports.store import Unavailable
 from holdfast.sdk.effects import Effect as Definition
-from holdfast.sdk.program import fit
+from holdfast.sdk.program import failure_of, fit
 from holdfast.sdk.providers import Profile
 from holdfast.sdk.verdicts import NotSent, Unclear, Verdict
 
@@ -44,7 +45,7 @@ class Call:
         self.args = args
         self.kwargs = kwargs
         self.late = late
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.ran = False
         self.not_before: int | None = None
 
@@ -57,7 +58,7 @@ class Call:
         return self.definition.terms
 
     def fails(self, error: Exception) -> None:
-        self.error = error
+        self.error = origin(error)
 
     def waits(self, span: float | None, clock: Clock) -> None:
         """Let a further attempt wait for so many seconds, as the provider asked."""
@@ -177,10 +178,11 @@ class Attempt:
     def meaning_of(self, error: Exception) -> Exception:
         """Tell what an exception of the function means: what was heard counts, and a success does not vanish again."""
         if self.verdict is None and self.evidence and isinstance(error, NotSent):
-            return Unclear(f"the provider answered with a success ({self.evidence}), then: {error}")
+            return Unclear(f"the provider answered with a success ({self.evidence}), then: {describe(error)}")
         return self.verdict or error
 
 
-def describe(error: BaseException) -> str:
-    """Name an error for the ledger."""
-    return fit(f"{type(error).__qualname__}: {error}")
+def describe(error: Exception) -> str:
+    """Name an error for the ledger and the log."""
+    failure = failure_of(origin(error))
+    return fit(f"{failure.type}: {failure.message}")

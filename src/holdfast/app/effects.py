@@ -10,6 +10,7 @@ Laws of this file:
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from holdfast.app.attempts import Attempt, Call, Tell, deadline, describe, told, unsettled
@@ -17,6 +18,7 @@ from holdfast.app.desk import LEASE, Desk
 from holdfast.app.duplicates import Duplicates
 from holdfast.app.evidence import Evidence
 from holdfast.app.functions import Functions
+from holdfast.app.invocation import Invoker, Withdrawn
 from holdfast.app.transactions import Transactions
 from holdfast.core import effects as ledger
 from holdfast.core.asks import (
@@ -47,7 +49,7 @@ from holdfast.ports.host import Host
 from holdfast.ports.ledger import Answer, Ledger
 from holdfast.ports.store import Store, Unavailable
 from holdfast.sdk.effects import Effect as Definition
-from holdfast.sdk.program import failure_of, fit
+from holdfast.sdk.program import failure_of
 from holdfast.sdk.providers import Profile
 from holdfast.sdk.sending import SENDING, NotSent, Refused, Unclear
 from holdfast.sdk.values import UnfitValue
@@ -69,6 +71,7 @@ class EffectExecution:
         self._evidence = evidence
         self._transactions = transactions
         self._carried: dict[str, asyncio.Future[None]] = {}
+        self.invoker = functions.invoker
         self.duplicates = Duplicates()
 
     @property
@@ -80,6 +83,9 @@ class EffectExecution:
         """Bring an effect as far as one attempt can; None: another process has it, and will tell.
 
         `late` hears of a proof that a thread brings after its time.
+
+        Raises:
+            Withdrawn: this process stops before the function began, and the ledger knows that nothing was sent.
         """
         call = await self._functions.call(task, definition, late)
         if isinstance(call, StepResult):
@@ -90,6 +96,8 @@ class EffectExecution:
         ended = self._carried[call.effect_id] = asyncio.get_running_loop().create_future()
         try:
             return await self._carry(call, task, definition)
+        except Withdrawn:
+            raise
         except Exception as error:
             log.exception("an attempt of %s of run %s failed in the engine", task.step_id, task.run_id)
             return unsettled(task, failure_of(error, task.step_id), "")
@@ -142,6 +150,8 @@ class EffectExecution:
         """Say what an attempt came to that did not succeed."""
         if effect.settled or effect.state == ledger.PARKED:
             return told(call.task, effect)
+        if isinstance(call.error, Withdrawn):
+            raise call.error
         not_before = call.not_before
         if effect.terms.guard == LOOKUP and effect.state == ledger.IN_DOUBT:
             not_before = max(not_before or 0, effect.horizon)
@@ -198,10 +208,13 @@ class EffectExecution:
         effect = answer.effect
         if answer.unmoved or effect is None:
             return answer
-        if deadline(answer, before).over(self._clock):
-            call.fails(NotSent("the provider's window for this key is over"))
-            return await self._ask(call, Unsend(who=self._desk.process, fence=effect.fence, reason="window"))
-        return await self._run(call, effect)
+        window = deadline(answer, before)
+
+        def still_open() -> None:
+            if window.over(self._clock):
+                raise NotSent("the provider's window for this key is over")
+
+        return await self._run(call, effect, still_open)
 
     async def _unsent(self, call: Call, error: NotSent) -> Answer:
         """An answer was lost: if the intent was committed all the same, take it back; nothing was sent."""
@@ -211,12 +224,14 @@ class EffectExecution:
         ours = effect is not None and effect.owner == self._desk.process and effect.attempt == call.task.attempt
         if effect is None or not ours or effect.state != ledger.INFLIGHT or self._desk.holds(call.effect_id):
             return answer
-        return await self._ask(call, Unsend(who=self._desk.process, fence=effect.fence, reason=fit(str(error))))
+        return await self._ask(
+            call, Unsend(who=self._desk.process, fence=effect.fence, reason=failure_of(error).message)
+        )
 
-    async def _run(self, call: Call, effect: Effect) -> Answer:
+    async def _run(self, call: Call, effect: Effect, starts: Callable[[], None]) -> Answer:
         self._desk.hold(effect.effect_id, effect.fence)
         try:
-            result = await self._functions.run(call)
+            result = await self._functions.run(call, starts)
         except Exception as error:  # noqa: BLE001 - whatever an author's effect raises says something about it
             return await self._after(call, effect, error)
         finally:
@@ -234,7 +249,9 @@ class EffectExecution:
                 return await self._ask(call, refusal)
             case NotSent():
                 call.waits(error.not_before, self._clock)
-                return await self._ask(call, Unsend(who=process, fence=fence, reason=fit(str(error)), again=again))
+                return await self._ask(
+                    call, Unsend(who=process, fence=fence, reason=failure_of(error).message, again=again)
+                )
             case _:
                 gone = "" if self._functions.runs(call.effect_id) else RETURNED
                 repeats = isinstance(error, Unclear) and error.repeats
@@ -344,11 +361,18 @@ class EffectExecution:
 
 
 def carrier(
-    *, ledger_: Ledger, store: Store, clock: Clock, host: Host, databases: Databases, process: str
+    *,
+    ledger_: Ledger,
+    store: Store,
+    clock: Clock,
+    host: Host,
+    databases: Databases,
+    process: str,
+    invoker: Invoker,
 ) -> EffectExecution:
     """Put together what carries the effects of one process."""
     desk = Desk(ledger_, clock, process)
-    functions = Functions(store, desk)
+    functions = Functions(store, desk, invoker)
     return EffectExecution(
         desk=desk,
         clock=clock,

@@ -7,14 +7,15 @@ proof all the same.
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from holdfast.app.attempts import Call, Tell, told, unsettled
+from holdfast.app.attempts import Call, Tell, describe, told, unsettled
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.desk import Desk
-from holdfast.app.within import is_stopped, within
+from holdfast.app.invocation import Invocation, Invoker, contained, nothing, origin, value_of
+from holdfast.app.threads import ThreadCall
 from holdfast.core.asks import Prove
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import PLANNED
@@ -23,7 +24,6 @@ from holdfast.core.replay import ProgramStuck
 from holdfast.ports.store import Store
 from holdfast.sdk.effects import Effect as Definition
 from holdfast.sdk.program import failure_of
-from holdfast.sdk.sending import Unclear
 from holdfast.sdk.values import UnfitValue
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 class Functions:
     """Calls what the author wrote, with decoded arguments and encoded results."""
 
-    def __init__(self, store: Store, desk: Desk) -> None:
+    def __init__(self, store: Store, desk: Desk, invoker: Invoker) -> None:
+        self.invoker = invoker
         self._blobs = BlobShelf(store)
         self._desk = desk
         self._threads: dict[str, set[asyncio.Task[None]]] = {}
@@ -42,9 +43,11 @@ class Functions:
         if task.input.blob is not None:
             await self._blobs.fetch_input(task)
         try:
-            args, kwargs = definition.shape.decode_arguments(self._blobs.read(task.input))
+            args, kwargs = contained(definition.shape.decode_arguments, self._blobs.read(task.input))
         except (UnfitValue, ProgramStuck) as error:
             return unsettled(task, failure_of(error, task.step_id, retryable=False), PLANNED)
+        except Exception as error:  # noqa: BLE001 - what an author's own types raise, before anything was sent
+            return unsettled(task, failure_of(origin(error), task.step_id), PLANNED)
         if "key" in definition.shape.given:
             kwargs["key"] = task.key
         return Call(task, definition, args, kwargs, late)
@@ -58,41 +61,43 @@ class Functions:
         """Tell whether no thread is left of an attempt that has timed out."""
         return not self._threads
 
-    async def run(self, call: Call, **given: Any) -> Payload:
+    async def run(self, call: Call, starts: Callable[[], None] = nothing, **given: Any) -> Payload:
         """Run the effect's function within its timeout; gives its result.
+
+        `starts` is called right before the function, after it has waited for a thread: what it raises is raised, and
+        the function is not called.
 
         Raises:
             UnfitValue: the result cannot be encoded: the effect has happened, and nobody can tell its result.
         """
         call.ran = True
-        work = call.definition.run(call.args, {**call.kwargs, **given})
-        with unclear_whatever_it_raises():
-            if call.definition.is_async:
-                return await self._encoded(call, await within(call.task, work))
-            return await self._in_thread(call, work)
+        definition = call.definition
+        invocation = Invocation(
+            call.task,
+            definition.function,
+            call.args,
+            {**call.kwargs, **given},
+            definition.is_async,
+            starts=starts,
+            outlives=partial(self._outlives, call),
+        )
+        return await self._encoded(call, await self.invoker.run(invocation))
 
-    async def _in_thread(self, call: Call, work: Coroutine[Any, Any, Any]) -> Payload:
-        running = asyncio.get_running_loop().create_task(work)
-        done, _ = await asyncio.wait([running], timeout=call.task.timeout)
-        if done:
-            return await self._encoded(call, running.result())
-        late = asyncio.get_running_loop().create_task(self._late(call, running))
+    def _outlives(self, call: Call, thread: ThreadCall) -> None:
+        late = asyncio.get_running_loop().create_task(self._late(call, thread))
         self._threads.setdefault(call.effect_id, set()).add(late)
         late.add_done_callback(lambda ended: self._ended(call.effect_id, ended))
-        raise TimeoutError(
-            f"attempt {call.task.attempt} took longer than {call.task.timeout:g} s, and its thread goes on"
-        )
 
-    async def _late(self, call: Call, running: asyncio.Task[Any]) -> None:
+    async def _late(self, call: Call, thread: ThreadCall) -> None:
         try:
-            result = await self._encoded(call, await running)
+            result = await self._encoded(call, value_of(await thread.ended))
         except Exception as error:  # noqa: BLE001 - it came too late to matter
-            log.info("a late attempt of %s ended with %r", call.task.step_id, error)
-        else:
-            proof = Prove(who=self._desk.process, result=result, evidence="returned after its timeout")
-            answer = await self._desk.insist(call.effect_id, proof)
-            if answer.effect is not None and answer.effect.settled:
-                call.late(told(call.task, answer.effect))
+            log.info("a late attempt of %s ended with %s", call.task.step_id, describe(error))
+            return
+        proof = Prove(who=self._desk.process, result=result, evidence="returned after its timeout")
+        answer = await self._desk.insist(call.effect_id, proof)
+        if answer.effect is not None and answer.effect.settled:
+            call.late(told(call.task, answer.effect))
 
     def _ended(self, effect_id: str, late: asyncio.Task[None]) -> None:
         threads = self._threads[effect_id]
@@ -108,35 +113,14 @@ class Functions:
         kwargs = {name: value for name, value in call.kwargs.items() if name != "key"}
         if "key" in finder.given:
             kwargs["key"] = call.task.key
-        with unclear_whatever_it_raises():
-            found = await within(call.task, invoked(finder.function, call.args, kwargs))
-            return None if found is None else await self._encoded(call, found)
+        is_async = inspect.iscoroutinefunction(finder.function)
+        invocation = Invocation(call.task, finder.function, call.args, kwargs, is_async)
+        found = await self.invoker.run(invocation)
+        return None if found is None else await self._encoded(call, found)
 
     async def _encoded(self, call: Call, value: Any) -> Payload:
         blobs: dict[str, bytes] = {}
-        result = claim_check(call.definition.shape.encode_result(value), blobs)
+        result = claim_check(contained(call.definition.shape.encode_result, value), blobs)
         if blobs:
             await self._blobs.store_result(blobs)
         return result
-
-
-async def invoked(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a function, a plain `def` in a thread."""
-    if inspect.iscoroutinefunction(function):
-        return await function(*args, **kwargs)
-    return await asyncio.to_thread(function, *args, **kwargs)
-
-
-@contextmanager
-def unclear_whatever_it_raises() -> Iterator[None]:
-    """Let out what is no `Exception` as `Unclear`: a cancellation from within, or a group that holds such a thing."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        if is_stopped():
-            raise
-        raise Unclear("its function was cancelled from within") from None
-    except BaseExceptionGroup as group:
-        if isinstance(group, Exception):
-            raise
-        raise Unclear(f"{type(group).__qualname__}: {group}") from group

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any
 
+from holdfast.app.invocation import Withdrawn
 from holdfast.app.worker import CONCURRENCY, Execution
 from holdfast.core.commands import ExecuteStep, StepResult
 
@@ -95,6 +96,8 @@ class LocalWorker:
             result = await self._execution.run(task, self._sink, waits)
             if result is not None:
                 self._sink(result)
+        except Withdrawn:
+            pass  # the shard's next owner sends it again
         finally:
             self._held.discard((task.run_id, task.incarnation, task.step_id, task.attempt))
 

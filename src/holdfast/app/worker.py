@@ -16,10 +16,10 @@ from holdfast.app.attempts import Tell
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.duplicates import Duplicates, is_final, key_of
 from holdfast.app.effects import EffectExecution
+from holdfast.app.invocation import Invocation, Withdrawn, contained, origin
 from holdfast.app.oversize import put_aside
 from holdfast.app.patience import tries
 from holdfast.app.records import Topics, Wire
-from holdfast.app.within import is_stopped, within
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import claim_check
 from holdfast.core.replay import ProgramStuck
@@ -50,6 +50,7 @@ class Execution:
     def __init__(self, store: Store, effects: EffectExecution) -> None:
         self._blobs = BlobShelf(store)
         self._effects = effects
+        self._invoker = effects.invoker
 
     @property
     def duplicates(self) -> Duplicates:
@@ -61,6 +62,9 @@ class Execution:
         `waits` is called when the function waits for the first time, if it ever does. `late` hears of an effect's proof
         that comes after its time.
         None: an effect that somebody else has, who will tell.
+
+        Raises:
+            Withdrawn: this process stops, and the attempt is left as it was for whoever comes next.
         """
         definition = steps.get(task.name)
         if definition is None or (task.guard is not None) != isinstance(definition, Effect):
@@ -74,17 +78,16 @@ class Execution:
             if task.input.blob is not None:
                 waits()
                 await self._blobs.fetch_input(task)
-            args, kwargs = definition.shape.decode_arguments(self._blobs.read(task.input))
-            value = await within(task, definition.run(args, kwargs), waits)
-            data = definition.shape.encode_result(value)
+            args, kwargs = contained(definition.shape.decode_arguments, self._blobs.read(task.input))
+            invocation = Invocation(task, definition.function, args, kwargs, definition.is_async)
+            value = await self._invoker.run(invocation, waits)
+            data = contained(definition.shape.encode_result, value)
         except (UnfitValue, ProgramStuck) as error:
             return failed(task, failure_of(error, task.step_id, retryable=False))
-        except asyncio.CancelledError as error:
-            if is_stopped():
-                raise
-            return failed(task, failure_of(error, task.step_id))
-        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever an author's step raises is its failure
-            return failed(task, failure_of(error, task.step_id))
+        except Withdrawn:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an author's step raises is its failure
+            return failed(task, failure_of(origin(error), task.step_id))
         blobs: dict[str, bytes] = {}
         result = claim_check(data, blobs)
         if blobs:
@@ -254,6 +257,8 @@ class Worker:
         self._claims.add(key)
         try:
             result = await self._execution.run(task, self._tell_late)
+        except Withdrawn:
+            return  # not done: it goes to whoever has the partition next
         finally:
             self._claims.discard(key)
         self._say(record, result, key)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from holdfast.app.effects import EffectExecution, carrier
+from holdfast.app.invocation import Invoker
 from holdfast.app.local_worker import LocalWorker
 from holdfast.app.orchestrator import CACHE_BYTES, Orchestrator
 from holdfast.app.programs import latest_version, programs
@@ -46,7 +47,7 @@ def orchestrator_of(
     )
 
 
-def effects_of(profile: Profile, process: str) -> EffectExecution:
+def effects_of(profile: Profile, process: str, invoker: Invoker) -> EffectExecution:
     return carrier(
         ledger_=profile.ledger,
         store=profile.store,
@@ -54,6 +55,7 @@ def effects_of(profile: Profile, process: str) -> EffectExecution:
         host=profile.host,
         databases=profile.databases,
         process=process,
+        invoker=invoker,
     )
 
 
@@ -82,7 +84,8 @@ class Engine:
         self._local: LocalWorker | None = None
         self._serving: list[asyncio.Task[None]] = []
         self._takes = True
-        self._effects = effects_of(profile, self.process)
+        self._invoker = Invoker(concurrency)
+        self._effects = effects_of(profile, self.process, self._invoker)
         execution = Execution(profile.store, self._effects)
         if orchestrator and worker and local:
             self._local = LocalWorker(execution, self._put_result, concurrency=concurrency)
@@ -141,6 +144,7 @@ class Engine:
     async def _drain(self, deadline: float) -> None:
         """Let both workers finish in the same time; what is scheduled meanwhile is for other processes."""
         self._takes = self._profile.embedded  # there are no others
+        self._invoker.drain()
         workers = [part.drain(deadline) for part in (self.worker, self._local) if part is not None]
         await asyncio.gather(*workers)
         if self.orchestrator is not None:
@@ -148,11 +152,14 @@ class Engine:
 
     async def stop(self, *, drain: float = DRAIN) -> None:
         """Stop taking, finish what runs up to `drain` seconds, commit and publish it, leave the groups."""
-        if drain > 0:
-            # A log that is away takes nothing: what is not said is said by the next owner of the shards.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(drain + SAYING):
-                    await self._drain(drain)
+        try:
+            if drain > 0:
+                # A log that is away takes nothing: what is not said is said by the next owner of the shards.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(drain + SAYING):
+                        await self._drain(drain)
+        finally:
+            self._invoker.close()
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)

@@ -1,0 +1,298 @@
+"""The one place where an author's function is called: of a step, of an effect, of a look-up.
+
+Laws of this file:
+- What leaves it is a value or an `Exception`. SystemExit, KeyboardInterrupt, GeneratorExit and their like are boxed
+  (`Escaped`): asyncio would end the whole loop by them, and a future cannot carry a StopIteration.
+- A CancelledError is the end of this process only after `close`; any other is the author's own failure, and what the
+  author's code has asked of our task is taken back.
+- An attempt's time begins when its function begins. One that waits for a thread waits as long as its timeout, and is
+  then withdrawn: it never begins (`NotBegun`).
+- A plain function that outlives its timeout keeps its thread until it returns: it cannot be stopped.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from types import CoroutineType, coroutine
+from typing import Any
+
+import msgspec
+
+from holdfast.app.threads import Outcome, ThreadCall, Threads
+from holdfast.core.commands import ExecuteStep
+from holdfast.sdk.verdicts import NotSent
+
+log = logging.getLogger(__name__)
+
+
+class Escaped(Exception):
+    """An author's function raised `error`, which is no `Exception`, or cannot pass through a coroutine."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+class NotBegun(NotSent):
+    """The function of an attempt waited for a thread in vain: it never began."""
+
+
+class Withdrawn(NotBegun):
+    """The process stops, so the function never began; whoever comes next executes the same attempt."""
+
+
+def origin(error: Exception) -> BaseException:
+    """Give what the author's code raised."""
+    return error.error if type(error) is Escaped else error
+
+
+def contained(function: Callable[..., Any], *args: Any) -> Any:
+    """Call what may touch an author's objects, encoding and decoding them; only an `Exception` leaves it."""
+    try:
+        return function(*args)
+    except StopIteration as error:
+        raise Escaped(error) from None
+    except Exception:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever an author's code raises is its failure
+        raise Escaped(error) from None
+
+
+def _passable(error: BaseException) -> Exception:
+    if not isinstance(error, Exception) or isinstance(error, StopIteration):
+        return Escaped(error)
+    return error
+
+
+def value_of(outcome: Outcome | None) -> Any:
+    """Give what a function in a thread returned, or raise what it raised."""
+    if outcome is None:
+        raise Withdrawn("its process was stopped before it began")
+    if outcome.error is not None:
+        raise _passable(outcome.error)
+    return outcome.value
+
+
+def nothing() -> None:
+    """Do nothing where something may be done."""
+
+
+class Invocation(msgspec.Struct, frozen=True, eq=False):
+    """One call of an author's function, as an attempt makes it.
+
+    `starts` is called right before the function, in its thread; what it raises keeps the function from being called.
+    `outlives` hears of the thread of a plain function that goes on after its timeout.
+    """
+
+    task: ExecuteStep
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    is_async: bool
+    starts: Callable[[], None] = nothing
+    outlives: Callable[[ThreadCall], None] | None = None
+
+
+class Invoker:
+    """Calls authors' functions, `async def` on the event loop, `def` in one of `width` threads."""
+
+    def __init__(self, width: int) -> None:
+        self._threads = Threads(width)
+        self._outlived = 0
+        self._closing = False
+
+    async def run(self, invocation: Invocation, waits: Callable[[], None] = nothing) -> Any:
+        """Give the value of the function; `waits` is called when it waits for the first time, if it ever does.
+
+        Raises:
+            Escaped: it raised what is no Exception.
+            TimeoutError: it took longer than its time, unless it is one of its own.
+            NotBegun: no thread became free in as long a time; Withdrawn: nor before the process stops.
+            Exception: whatever else it raised.
+        """
+        if invocation.is_async:
+            return await self._on_loop(invocation, waits)
+        waits()
+        return await self._in_thread(invocation)
+
+    def drain(self) -> None:
+        """Withdraw what waits for a thread, and let nothing wait for one any more."""
+        self._threads.drain()
+
+    def close(self) -> None:
+        """From now on a cancellation is the end of the process."""
+        self.drain()
+        self._closing = True
+
+    def is_stopped(self) -> bool:
+        """Tell whether the end of the process wants the present task to end; else a CancelledError is the author's."""
+        task = asyncio.current_task()
+        return self._closing and task is not None and task.cancelling() > 0
+
+    # -- async def
+
+    async def _on_loop(self, invocation: Invocation, waits: Callable[[], None]) -> Any:
+        this = asyncio.current_task()
+        assert this is not None  # noqa: S101 - a coroutine of asyncio runs in a task
+        cancelled = this.cancelling()
+        limit = _Limit(this, invocation.task.timeout)
+        error: Exception | asyncio.CancelledError | None = None
+        value: Any = None
+        try:
+            value = await _driven(contained(_begin, invocation), waits, limit)
+        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - it is told below
+            error = raised
+        limit.end()
+        if this.cancelling() != cancelled and not self._closing:
+            await _uncancel(this, cancelled)
+        if error is None:
+            return value
+        try:
+            if not isinstance(error, asyncio.CancelledError) or self.is_stopped():
+                raise error
+            if limit.passed:
+                raise _too_late(invocation.task)
+            raise Escaped(error)
+        finally:
+            del error  # or it would hold this frame, which holds it
+
+    # -- def
+
+    async def _in_thread(self, invocation: Invocation) -> Any:
+        task = invocation.task
+        call = self._threads.submit(partial(copy_context().run, _begin, invocation))
+        since = time.monotonic()
+        while not call.ended.done():
+            left = since + task.timeout - time.monotonic()
+            if left > 0:
+                await self._ended(call, left)
+            elif call.withdraw():
+                raise NotBegun(
+                    f"attempt {task.attempt} waited {task.timeout:g} s for one of {self._threads.width} threads and "
+                    "never began: let more steps run at once (--concurrency), or write async def"
+                )
+            elif call.started > since:
+                since = call.started
+            else:
+                self._outlive(invocation, call)
+                raise TimeoutError(f"{_too_late(task)}, and its thread goes on")
+        return value_of(call.ended.result())
+
+    async def _ended(self, call: ThreadCall, seconds: float) -> None:
+        """Wait for the end of a call, up to so many seconds."""
+        try:
+            await asyncio.wait([call.ended], timeout=seconds)
+        except asyncio.CancelledError:
+            if self.is_stopped():
+                call.withdraw()
+                raise
+            this = asyncio.current_task()
+            if this is not None:  # a task that some step left behind cancels ours: that is not for this attempt to hear
+                this.uncancel()
+
+    def _outlive(self, invocation: Invocation, call: ThreadCall) -> None:
+        self._outlived += 1
+        log.warning(
+            "%s took longer than its %g s and keeps its thread until it returns, for it cannot be stopped; so do "
+            "%d of %d threads. Give what it waits for a timeout, or write async def",
+            _name(invocation.task),
+            invocation.task.timeout,
+            self._outlived,
+            self._threads.width,
+        )
+        call.ended.add_done_callback(partial(self._returned, invocation.task))
+        if invocation.outlives is not None:
+            invocation.outlives(call)
+
+    def _returned(self, task: ExecuteStep, _: asyncio.Future[Outcome | None]) -> None:
+        self._outlived -= 1
+        log.warning("%s has returned, after its time, and its thread is free", _name(task))
+
+
+class _Limit:
+    """The time of an attempt on the event loop: a function that never waits cannot be interrupted, and has no timer."""
+
+    __slots__ = ("_loop", "_task", "_timer", "_until", "passed")
+
+    def __init__(self, task: asyncio.Task[Any], seconds: float) -> None:
+        self.passed = False
+        self._task = task
+        self._loop = task.get_loop()
+        self._until = self._loop.time() + seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self) -> None:
+        self._timer = self._loop.call_at(self._until, self._pass)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _pass(self) -> None:
+        self.passed = True
+        self._task.cancel()
+
+
+@coroutine
+def _driven(work: Any, waits: Callable[[], None], limit: _Limit) -> Generator[Any, Any, Any]:
+    """Await a coroutine of an author's; boxes what is no Exception."""
+    if type(work) is not CoroutineType:
+        work = _awaiting(work)
+    resume: Callable[[Any], Any] = work.send
+    given: BaseException | None = None
+    begun = False
+    while True:
+        try:
+            awaited = resume(given)
+        except StopIteration as done:
+            return done.value
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever an author's function raises is its failure
+            raise Escaped(error) from None
+        finally:
+            given = None  # or an exception would hold this frame, which holds it
+        if not begun:
+            begun = True
+            waits()
+            limit.set()
+        try:
+            yield awaited
+        except GeneratorExit:  # nobody but whoever drops this coroutine unfinished
+            with suppress(BaseException):
+                work.close()
+            raise
+        except BaseException as thrown:  # noqa: BLE001 - it is the author's to handle
+            resume, given = work.throw, thrown
+        else:
+            resume, given = work.send, None
+
+
+async def _awaiting(work: Any) -> Any:
+    """Make a coroutine of whatever else can be awaited."""
+    return await work
+
+
+async def _uncancel(this: asyncio.Task[Any], cancelled: int) -> None:
+    """Take back what an author's code has asked of the task that it ran in."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # what was asked for and not delivered yet
+    while this.cancelling() > cancelled:
+        this.uncancel()
+
+
+def _begin(invocation: Invocation) -> Any:
+    invocation.starts()
+    return invocation.function(*invocation.args, **invocation.kwargs)
+
+
+def _too_late(task: ExecuteStep) -> TimeoutError:
+    return TimeoutError(f"attempt {task.attempt} took longer than {task.timeout:g} s")
+
+
+def _name(task: ExecuteStep) -> str:
+    return f"{task.kind} {task.step_id} of run {task.run_id} (attempt {task.attempt})"
