@@ -78,6 +78,7 @@ class Process:
         cache_bytes: int = CACHE_BYTES,
         queues: frozenset[str] = frozenset({"default"}),
         databases: Mapping[str, str] = MappingProxyType({}),
+        threads: int = 256,
     ) -> None:
         clock = FastClock()
         self.name = name
@@ -91,7 +92,7 @@ class Process:
             host=LinuxHost(),
             databases=NamedDatabases(databases),
             process=name,
-            invoker=Invoker(256),
+            invoker=Invoker(threads),
         )
         self.invoker = effects.invoker
         self.ledger = ledger
@@ -304,6 +305,7 @@ async def process(
     cache_bytes: int = CACHE_BYTES,
     begin: bool = True,
     databases: Mapping[str, str] = MappingProxyType({}),
+    threads: int = 256,
 ) -> AsyncIterator[Process]:
     """Run a process on the file at `path`; it crashes at the end."""
     if not path.exists():
@@ -320,6 +322,7 @@ async def process(
         publishes=publishes,
         cache_bytes=cache_bytes,
         databases=databases,
+        threads=threads,
     )
     try:
         if begin:

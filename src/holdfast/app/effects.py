@@ -185,6 +185,10 @@ class EffectExecution:
         """Send what is planned, under the guard that the code says now, or what is in doubt, under the guard it has."""
         if effect.state == ledger.CLAIMED:
             return await self._ask(call, Expire(who=self._desk.process))  # its claimer let it lapse
+        if call.terms.guard != PROVIDER_KEY and self._functions.runs(call.effect_id):
+            # Whoever had it sent anew did not know of a thread that outlived its timeout: what it brings comes first.
+            await self._functions.returned(call.effect_id)
+            return await self._desk.look(call.effect_id)
         if call.terms.guard == TRANSACTION:
             claimed = await self._ask(call, self._claim(call))
             return claimed if claimed.unmoved else await self._transactions.run(call, claimed)

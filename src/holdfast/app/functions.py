@@ -56,6 +56,11 @@ class Functions:
         """Tell whether a function of the effect is still running in a thread of this process."""
         return effect_id in self._threads
 
+    async def returned(self, effect_id: str) -> None:
+        """Wait until no function of the effect runs in a thread here, and the ledger knows what they brought."""
+        while threads := self._threads.get(effect_id):
+            await asyncio.wait(threads)
+
     @property
     def idle(self) -> bool:
         """Tell whether no thread is left of an attempt that has timed out."""

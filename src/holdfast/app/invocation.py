@@ -98,11 +98,14 @@ class Invocation(msgspec.Struct, frozen=True, eq=False):
 
 
 class Invoker:
-    """Calls authors' functions, `async def` on the event loop, `def` in one of `width` threads."""
+    """Calls authors' functions, `async def` on the event loop, `def` in one of `width` threads.
+
+    `outlived`: how many threads are held by functions whose attempts have timed out.
+    """
 
     def __init__(self, width: int) -> None:
         self._threads = Threads(width)
-        self._outlived = 0
+        self.outlived = 0
         self._closing = False
 
     async def run(self, invocation: Invocation, waits: Callable[[], None] = nothing) -> Any:
@@ -195,13 +198,13 @@ class Invoker:
                 this.uncancel()
 
     def _outlive(self, invocation: Invocation, call: ThreadCall) -> None:
-        self._outlived += 1
+        self.outlived += 1
         log.warning(
             "%s took longer than its %g s and keeps its thread until it returns, for it cannot be stopped; so do "
             "%d of %d threads. Give what it waits for a timeout, or write async def",
             _name(invocation.task),
             invocation.task.timeout,
-            self._outlived,
+            self.outlived,
             self._threads.width,
         )
         call.ended.add_done_callback(partial(self._returned, invocation.task))
@@ -209,7 +212,7 @@ class Invoker:
             invocation.outlives(call)
 
     def _returned(self, task: ExecuteStep, _: asyncio.Future[Outcome | None]) -> None:
-        self._outlived -= 1
+        self.outlived -= 1
         log.warning("%s has returned, after its time, and its thread is free", _name(task))
 
 
