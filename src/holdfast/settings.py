@@ -66,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True):
     kafka: dict[str, str] = {}
     schema_registry: str | None = None
     health: str | None = None
+    turn_limit: float = 2.0
     origins: dict[str, str] = {}
 
     @property
@@ -136,7 +137,7 @@ def load(
             kafka[key.removeprefix(_KAFKA)] = _checked(key, given, _KAFKA_ALLOWED.get(key, _ANYTHING))
         else:
             text = _checked(key, given, _ALLOWED[key])
-            values[key] = int(text) if key == "shards" else text
+            values[key] = _NUMBERS.get(key, str)(text)
     origins = {key: given.origin for key, given in found.items()}
     return msgspec.convert({**values, "kafka": kafka, "databases": databases, "origins": origins}, Settings)
 
@@ -240,6 +241,10 @@ def _is_log(value: str) -> bool:
     return scheme == "kafka" and all(_is_address(one) and not one.startswith(":") for one in addresses)
 
 
+def _is_turn_limit(value: str) -> bool:
+    return bool(re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3})?", value)) and 0.1 <= float(value) <= 60  # noqa: PLR2004 - as it says
+
+
 _STORE = r"sqlite:///.+|postgres(ql)?://.+"
 _DATABASE = _like(_STORE, "postgresql://… or sqlite:///path")
 _ANYTHING = _like(r".+", "some text")
@@ -254,7 +259,9 @@ _ALLOWED: dict[str, _Allowed] = {
     "instance": _like(r"[A-Za-z0-9._-]{1,200}", "a name of letters, digits, '.', - and _"),
     "schema_registry": _like(r"https?://.+", "http://… or https://…"),
     "health": _Allowed(_is_address, "host:port"),
+    "turn_limit": _Allowed(_is_turn_limit, "a number of seconds from 0.1 to 60"),
 }
+_NUMBERS: dict[str, Callable[[str], int | float]] = {"shards": int, "turn_limit": float}
 _KAFKA_ALLOWED = {
     "kafka_replication": _NUMBER,
     "kafka_request_timeout_ms": _NUMBER,

@@ -9,7 +9,6 @@ from holdfast.sdk.definitions import (
     Retry,
     StepError,
     days,
-    full_name,
     hours,
     minutes,
     seconds,
@@ -20,7 +19,7 @@ from holdfast.sdk.definitions import (
     workflow,
 )
 from holdfast.sdk.effects import effect
-from holdfast.sdk.program import failure_of
+from holdfast.sdk.failures import failure_of, full_name
 from holdfast.sdk.registry import DuplicateName, Names
 from holdfast.sdk.values import GIVEN
 

@@ -17,6 +17,7 @@ import uvloop
 
 from holdfast.sdk.guard import NotDeterministic
 from holdfast.sdk.loop import DurableTimer, Evicted, WorkflowLoop
+from holdfast.sdk.turn_limit import TurnTooLong
 
 START = 1_700_000_000_000_000
 SRC = Path(__file__).parents[2] / "src"
@@ -378,13 +379,27 @@ def test_an_exception_in_a_callback_is_left_to_the_owner() -> None:
     assert [type(context["exception"]) for context in run.loop.unhandled] == [ZeroDivisionError]
 
 
-def test_an_interrupt_in_a_callback_ends_the_turn_and_restores_the_outer_loop() -> None:
-    def interrupted() -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_exit_in_a_callback_ends_that_callback_alone(kind: type[BaseException]) -> None:
+    def exits() -> None:
+        raise kind
+
+    heard: list[str] = []
+    run = Run(lambda _: asyncio.sleep(0))
+    run.loop.call_soon(exits)
+    run.loop.call_soon(heard.append, "the next one")
+    run.loop.drain()
+    assert heard == ["the next one"]
+
+
+def test_a_turn_that_does_not_come_to_rest_is_ended_and_the_outer_loop_is_back() -> None:
+    def again() -> None:
+        run.loop.call_soon(again)
 
     run = Run(lambda _: asyncio.sleep(0))
-    run.loop.call_soon(interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    run.loop.turn_steps = 1_000
+    run.loop.call_soon(again)
+    with pytest.raises(TurnTooLong, match="did not come to rest within 1,000 steps"):
         run.loop.drain()
     with pytest.raises(RuntimeError, match="no running event loop"):
         asyncio.get_running_loop()

@@ -20,8 +20,8 @@ from holdfast.core.retry import MICROS, Failure
 from holdfast.ports.clock import Clock
 from holdfast.ports.ledger import Answer
 from holdfast.ports.store import Unavailable
+from holdfast.sdk import failures
 from holdfast.sdk.effects import Effect as Definition
-from holdfast.sdk.program import failure_of, fit
 from holdfast.sdk.providers import Profile
 from holdfast.sdk.verdicts import NotSent, Unclear, Verdict
 
@@ -184,5 +184,4 @@ class Attempt:
 
 def describe(error: Exception) -> str:
     """Name an error for the ledger and the log."""
-    failure = failure_of(origin(error))
-    return fit(f"{failure.type}: {failure.message}")
+    return failures.describe(origin(error))

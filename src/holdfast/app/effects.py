@@ -49,7 +49,7 @@ from holdfast.ports.host import Host
 from holdfast.ports.ledger import Answer, Ledger
 from holdfast.ports.store import Store, Unavailable
 from holdfast.sdk.effects import Effect as Definition
-from holdfast.sdk.program import failure_of
+from holdfast.sdk.failures import failure_of
 from holdfast.sdk.providers import Profile
 from holdfast.sdk.sending import SENDING, NotSent, Refused, Unclear
 from holdfast.sdk.values import UnfitValue

@@ -23,7 +23,7 @@ from holdfast.core.payload import Payload, claim_check
 from holdfast.core.replay import ProgramStuck
 from holdfast.ports.store import Store
 from holdfast.sdk.effects import Effect as Definition
-from holdfast.sdk.program import failure_of
+from holdfast.sdk.failures import failure_of
 from holdfast.sdk.values import UnfitValue
 
 log = logging.getLogger(__name__)

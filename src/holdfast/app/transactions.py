@@ -19,7 +19,7 @@ from holdfast.core.effects import Effect
 from holdfast.core.payload import Payload
 from holdfast.ports.databases import CommitUnclear, Databases, RequestDiffers, Transaction, UnknownDatabase
 from holdfast.ports.ledger import Answer
-from holdfast.sdk.program import failure_of
+from holdfast.sdk.failures import failure_of
 from holdfast.sdk.sending import Refused
 
 _pack = msgspec.msgpack.Encoder().encode

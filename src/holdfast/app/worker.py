@@ -31,7 +31,7 @@ from holdfast.ports.log import Log, Outgoing, Record, Tasks, TooLarge, TopicMiss
 from holdfast.ports.store import Store
 from holdfast.sdk.definitions import steps
 from holdfast.sdk.effects import Effect
-from holdfast.sdk.program import failure_of
+from holdfast.sdk.failures import failure_of
 from holdfast.sdk.values import UnfitValue
 
 log = logging.getLogger(__name__)

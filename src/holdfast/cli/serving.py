@@ -21,7 +21,7 @@ from holdfast.cli.frame import Subcommand, reaching, settings_of
 if TYPE_CHECKING:
     from holdfast.settings import Settings
 
-_SHOWN = ("health", "instance")
+_SHOWN = ("health", "instance", "turn-limit")
 _concurrency = click.option(
     "--concurrency", type=click.IntRange(1), default=256, show_default=True, help="Steps executed at once."
 )

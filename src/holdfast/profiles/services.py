@@ -12,6 +12,7 @@ from holdfast.profiles.health import health
 from holdfast.profiles.profile import Profile, topics_of
 from holdfast.sdk.definitions import steps
 from holdfast.sdk.guard import install as install_guard
+from holdfast.sdk.turn_limit import watching
 from holdfast.settings import Settings
 
 COLLECT = (50_000, 20, 50)
@@ -45,6 +46,7 @@ async def serve(
         )
         await stack.enter_async_context(health(settings.health, lambda: engine.ready))
         install_guard()
+        stack.enter_context(watching(settings.turn_limit))
         await engine.start()
         # What lives from here on to the end is not the collector's business (docs/performance.md).
         gc.freeze()

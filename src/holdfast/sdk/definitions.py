@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from holdfast.core.retry import Failure, RetrySchedule
+from holdfast.sdk.failures import full_name
 from holdfast.sdk.registry import Names
 from holdfast.sdk.values import Shape
 
@@ -69,10 +70,6 @@ class Retry:
             on=tuple(full_name(kind) for kind in self.on),
             never_on=tuple(full_name(kind) for kind in self.never_on),
         )
-
-
-def full_name(kind: type[BaseException]) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 class StepError(Exception):

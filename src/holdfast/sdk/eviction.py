@@ -11,6 +11,8 @@ from asyncio import tasks
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
+from holdfast.sdk.failures import causes_of
+
 _PATIENCE: Final = 100  # awaits that a coroutine may try while it is dropped
 _TASKS: Final = vars(tasks)
 
@@ -56,12 +58,7 @@ def forget_callbacks(waiting: list[Any]) -> None:
                 waiting.extend(cell.cell_contents for cell in callback.__closure__ or ())
 
 
-def forget_frames(error: BaseException | None) -> None:
-    """Cut the tracebacks of a failure and of its causes: their frames hold the task, and whoever ran the turn."""
-    failures: list[BaseException | None] = [error]
-    while failures:
-        failure = failures.pop()
-        if failure is None or (failure.__traceback__ is None and failure is not error):
-            continue
-        failure.__traceback__ = None
-        failures += (failure.__cause__, failure.__context__, *getattr(failure, "exceptions", ()))
+def forget_frames(error: BaseException) -> None:
+    """Cut the tracebacks of a failure and of all it comes from: their frames hold the task, and who ran the turn."""
+    for failure in causes_of(error):
+        BaseException.with_traceback(failure, None)

@@ -19,7 +19,6 @@ whose order changes with every process. There the replay notices, when another r
 """
 
 import asyncio
-import linecache
 import os
 import random
 import sys
@@ -27,10 +26,11 @@ import threading
 import time
 import uuid
 from asyncio import _get_running_loop
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from types import FrameType
 from typing import Any, Final, NoReturn
+
+from holdfast.sdk.frames import Place, is_engine, is_library, is_stdlib, turn
 
 IN_A_STEP: Final = "Move it into a step and await the step here."
 SLEEP: Final = "Use await asyncio.sleep(), which is durable here."
@@ -79,8 +79,6 @@ _REFUSED: Final = _INSIDE | _OUTSIDE
 
 _CLOCKS: Final = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 
-_ENGINE: Final = __name__.partition(".")[0]
-_LOOP: Final = f"{_ENGINE}.sdk.loop"
 _IMPORTS: Final = frozenset({
     "_frozen_importlib",
     "_frozen_importlib_external",
@@ -89,8 +87,6 @@ _IMPORTS: Final = frozenset({
     "zipimport",
 })  # fmt: skip
 _REPORTS: Final = frozenset({"linecache", "logging", "traceback", "warnings"})
-_STDLIB: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - compared with co_filename, which is a str
-_INSTALLED: Final = (f"site-packages{os.sep}", f"dist-packages{os.sep}")
 
 
 class Deterministic:
@@ -110,43 +106,20 @@ class NotDeterministic(RuntimeError):
         self.call = call
         self.file = file
         self.line = line
-        source = linecache.getline(file, line).strip()
-        where = f"{file}:{line}  {source}".rstrip()
-        super().__init__(f"{call} in workflow code is refused: a replay could not repeat it\n  {where}\n  {advice}")
-
-
-def _turn(frame: FrameType | None) -> Iterator[tuple[FrameType, str]]:
-    """The frames of this turn with the names of their modules, innermost first, down to the loop's own."""
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        yield frame, module
-        if module == _LOOP and frame.f_code.co_name in {"drain", "evict"}:
-            return
-        frame = frame.f_back
-
-
-def _is_engine(module: str) -> bool:
-    return module == _ENGINE or module.startswith(f"{_ENGINE}.")
-
-
-def _is_library(frame: FrameType) -> bool:
-    return any(folder in frame.f_code.co_filename for folder in _INSTALLED)
-
-
-def _is_stdlib(frame: FrameType) -> bool:
-    file = frame.f_code.co_filename
-    return file.startswith("<frozen") or (file.startswith(_STDLIB) and not _is_library(frame))
+        super().__init__(
+            f"{call} in workflow code is refused: a replay could not repeat it\n  {Place(file, line)}\n  {advice}"
+        )
 
 
 def refuse(call: str, advice: str = IN_A_STEP, *, depth: int = 1) -> NoReturn:
     """Raise NotDeterministic in the name of the author's line, `depth` frames or more above the caller's."""
     asked, author, library = call, None, None
-    for frame, module in _turn(sys._getframe(depth)):  # noqa: SLF001 - the only way to a frame
-        if _is_engine(module):
+    for frame, module in turn(sys._getframe(depth)):  # noqa: SLF001 - the only way to a frame
+        if is_engine(module):
             continue
-        if _is_stdlib(frame):
+        if is_stdlib(frame):
             asked = f"{module}.{frame.f_code.co_qualname}" if author is None and library is None else asked
-        elif _is_library(frame):
+        elif is_library(frame):
             library = library or frame
         else:
             author = frame
@@ -159,9 +132,9 @@ def refuse(call: str, advice: str = IN_A_STEP, *, depth: int = 1) -> NoReturn:
 def _check(call: str, advice: str) -> None:
     """Refuse `call` in the frame above the caller's, unless the engine, an import or a report asks for it."""
     asking = sys._getframe(2)  # noqa: SLF001 - the only way to a frame
-    if _is_engine(asking.f_globals.get("__name__", "")):
+    if is_engine(asking.f_globals.get("__name__", "")):
         return
-    for _, module in _turn(asking):
+    for _, module in turn(asking):
         if module.partition(".")[0] in _REPORTS or (module in _IMPORTS and call not in _OUTSIDE):
             return
     refuse(call, advice, depth=3)

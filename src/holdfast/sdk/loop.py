@@ -25,7 +25,10 @@ import msgspec
 
 from holdfast.sdk import generators
 from holdfast.sdk.eviction import Evicted, forget_callbacks, forget_frames, unwind, unwind_generator
+from holdfast.sdk.frames import blamed, standing
 from holdfast.sdk.guard import RefusingLoop
+from holdfast.sdk.running_loop import TASK_OF_THREAD, enter, leave, set_aside, take_up
+from holdfast.sdk.turn_limit import TURN_STEPS, TurnTooLong
 from holdfast.sdk.unordered import close, order_asyncio
 
 __all__ = ["DurableTimer", "Evicted", "Future", "Handle", "Task", "Timers", "WorkflowLoop"]
@@ -35,8 +38,6 @@ order_asyncio()
 Handler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 _MICROS: Final = 1_000_000
-# From 3.14 on the current task belongs to the thread, not to the loop.
-_TASK_OF_THREAD: Final = sys.version_info >= (3, 14)
 _warn_unawaited: Final = warnings._warn_unawaited_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - called by the interpreter
 
 
@@ -140,13 +141,19 @@ class WorkflowLoop(RefusingLoop):
         "_tasks",
         "_timer_numbers",
         "evicted",
+        "interrupted",
         "now",
+        "overdue",
         "timers",
+        "turn_steps",
         "unhandled",
     )
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, turn_steps: int = TURN_STEPS) -> None:
         self.timers = timers
+        self.turn_steps = turn_steps
+        self.overdue = False
+        self.interrupted: TurnTooLong | None = None
         self.now = 0.0
         self.evicted = False
         self.unhandled: list[dict[str, Any]] = []
@@ -178,22 +185,30 @@ class WorkflowLoop(RefusingLoop):
         return future
 
     def drain(self) -> None:
-        """One turn: run what is ready, and what becomes ready by it, until quiet. Another loop's task may call it."""
+        """One turn: run what is ready, and what becomes ready by it, until quiet. Another loop's task may call it.
+
+        Raises:
+            TurnTooLong: it does not come to rest; the loop cannot be entered again.
+        """
         if self.evicted:
             raise RuntimeError("the run was dropped: its loop cannot be entered again")
         ready = self._ready
         if not ready:
             return
-        # What _enter() and _leave() do, written out: a turn comes here for every event.
+        # What enter() and leave() do, written out: a turn comes here for every event.
         outer = _get_running_loop()
         if outer is self:
             raise RuntimeError("the loop is in a turn already")
-        outside = _set_aside(outer) if _TASK_OF_THREAD else None
+        outside = set_aside(outer) if TASK_OF_THREAD else None
         _set_running_loop(self)
         hooks = generators.watch(WorkflowLoop)
         handle: Handle | None
+        left = self.turn_steps
         try:
             while ready:
+                left -= 1
+                if left < 0 or self.overdue:
+                    break
                 handle = ready.popleft()
                 callback = handle.callback
                 if callback is None:
@@ -201,22 +216,35 @@ class WorkflowLoop(RefusingLoop):
                 try:
                     handle.context.run(callback, *handle.args)
                 except (KeyboardInterrupt, SystemExit):
-                    raise
+                    continue  # the author's exit() ends the task that called it, which bears it, and nothing else
                 except BaseException as error:  # noqa: BLE001 - as in asyncio: the owner decides
-                    self.call_exception_handler({"message": f"callback {callback!r} raised", "exception": error})
+                    self.call_exception_handler({"message": "a callback raised", "exception": error})
+            if left < 0 or self.overdue:
+                raise self._too_long(left)
         finally:
             handle = callback = None  # a failure's traceback may keep this frame
             if hooks is not None:
                 sys.set_asyncgen_hooks(*hooks)
             _set_running_loop(outer)
-            if _TASK_OF_THREAD:
-                _take_up(outer, outside)
+            if TASK_OF_THREAD:
+                take_up(outer, outside)
+
+    def _too_long(self, left: int) -> TurnTooLong:
+        if self.interrupted is not None:
+            return self.interrupted
+        # Where the next task that would run stands is in the loop that never rests, or near it.
+        tasks_ = (getattr(handle.callback, "__self__", None) for handle in self._ready)
+        task = next((one for one in tasks_ if isinstance(one, asyncio.Task)), None)
+        place = None if task is None else blamed(standing(task.get_coro()))
+        if left < 0:
+            return TurnTooLong(f"did not come to rest within {self.turn_steps:,} steps of its loop", place)
+        return TurnTooLong("took too long", place)
 
     def evict(self) -> None:
         """Drop the run: end all that is unfinished without effect, and break the cycles that would keep its memory."""
         if self.evicted:
             return
-        outer = _enter(self)
+        outer = enter(self)
         self.evicted = True
         warnings._warn_unawaited_coroutine = _warn_if_live  # type: ignore[attr-defined]  # noqa: SLF001 - called by the interpreter
         try:
@@ -234,7 +262,7 @@ class WorkflowLoop(RefusingLoop):
             self.timers = _NO_TIMERS
         finally:
             warnings._warn_unawaited_coroutine = _warn_unawaited  # type: ignore[attr-defined]  # noqa: SLF001 - as above
-            _leave(outer)
+            leave(outer)
 
     def close(self) -> None:
         """The run has ended, and its outcome was taken. Tasks that the author left behind are dropped.
@@ -383,46 +411,9 @@ class WorkflowLoop(RefusingLoop):
             return
         try:
             self._handler(self, context)
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as error:  # noqa: BLE001 - a handler that fails must not end the turn
             self.default_exception_handler(context)
             self.default_exception_handler({"message": "the exception handler raised", "exception": error})
-
-
-# ------------------------------------------------------------------------------------------------- entering and leaving
-
-_Outer: TypeAlias = tuple[asyncio.AbstractEventLoop | None, asyncio.Task[Any] | None]
-
-
-def _enter(loop: WorkflowLoop) -> _Outer:
-    """Make `loop` the running loop of this thread; the answer says what ran before."""
-    outer = _get_running_loop()
-    if outer is loop:
-        raise RuntimeError("the loop is in a turn already")
-    outside = _set_aside(outer) if _TASK_OF_THREAD else None
-    _set_running_loop(loop)
-    return outer, outside
-
-
-def _leave(before: _Outer) -> None:
-    outer, outside = before
-    _set_running_loop(outer)
-    if _TASK_OF_THREAD:
-        _take_up(outer, outside)
-
-
-def _set_aside(outer: asyncio.AbstractEventLoop | None) -> asyncio.Task[Any] | None:
-    """Set the current task of the outer loop aside, as asyncio does it."""
-    task: asyncio.Task[Any] | None = None
-    if outer is not None:
-        task = tasks._swap_current_task(outer, None)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way
-    return task
-
-
-def _take_up(outer: asyncio.AbstractEventLoop | None, outside: asyncio.Task[Any] | None) -> None:
-    if outer is not None:
-        tasks._swap_current_task(outer, outside)  # type: ignore[attr-defined]  # noqa: SLF001 - as in _set_aside
 
 
 async def _closed(generator: AsyncGenerator[Any, Any]) -> None:

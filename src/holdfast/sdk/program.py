@@ -9,7 +9,6 @@ Laws of this file:
 import asyncio
 import datetime as dt
 import random
-import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from hashlib import blake2b
@@ -31,9 +30,12 @@ from holdfast.core.identity import digest, effect_id
 from holdfast.core.payload import Payload, claim_check
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
-from holdfast.sdk.definitions import EFFECT, Caller, Step, StepError, Workflow, full_name
+from holdfast.sdk import turn_limit
+from holdfast.sdk.definitions import EFFECT, Caller, Step, StepError, Workflow
+from holdfast.sdk.failures import describe, failure_of, innermost
 from holdfast.sdk.guard import NotDeterministic
 from holdfast.sdk.loop import DurableTimer, Evicted, WorkflowLoop
+from holdfast.sdk.turn_limit import TURN_STEPS, TurnTooLong
 from holdfast.sdk.values import UnfitValue, decode, decoder
 
 Find = Callable[[str, str], Workflow[..., Any]]
@@ -42,8 +44,6 @@ Find = Callable[[str, str], Workflow[..., Any]]
 Read = Callable[[Payload], bytes]
 """Give the bytes of a payload; raises ProgramStuck when its blob is not there."""
 
-TRACE_LIMIT = 16
-MESSAGE_LIMIT = 8_192
 FOR_EVER = 2**62
 _CLOSED = object()
 """What an effect's future holds when the ledger has closed the effect: nothing was sent."""
@@ -53,40 +53,13 @@ def _is_told(future: asyncio.Future[Any]) -> bool:
     return future.done() and not future.cancelled()
 
 
-def failure_of(error: BaseException, step: str | None = None, *, retryable: bool = True) -> Failure:
-    """Put an exception into the words of history."""
-    return Failure(
-        type=type(error).__qualname__,
-        message=fit(str(error)),
-        step=step,
-        kinds=tuple(full_name(kind) for kind in type(error).__mro__ if kind not in {object, BaseException}),
-        retryable=retryable,
-        trace=fit("".join(traceback.format_exception(error, limit=-TRACE_LIMIT))),
-    )
-
-
-def fit(text: str) -> str:
-    """Cut an error's text, and make it fit for UTF-8 and for stores, which hold no half characters and no NUL."""
-    return text[:MESSAGE_LIMIT].replace("\0", " ").encode(errors="backslashreplace").decode()
-
-
-def innermost(error: BaseException | None) -> BaseException | None:
-    """Find what stops the code in a group of errors, if it is there; else it is the group."""
-    while isinstance(error, BaseExceptionGroup):
-        stopping = error.subgroup((NotDeterministic, ProgramStuck))
-        if stopping is None:
-            return error
-        error = stopping.exceptions[0]
-    return error
-
-
 class ProgramLoop(WorkflowLoop):
     """The deterministic loop, with the program whose code runs on it."""
 
     __slots__ = ("caller",)
 
-    def __init__(self, program: "LiveProgram") -> None:
-        super().__init__(program)
+    def __init__(self, program: "LiveProgram", turn_steps: int) -> None:
+        super().__init__(program, turn_steps)
         self.caller: Caller = program
 
 
@@ -134,7 +107,16 @@ class LiveProgram:
         "_workflow",
     )
 
-    def __init__(self, find: Find, read: Read, namespace: str, run_id: str, incarnation: int) -> None:
+    def __init__(
+        self,
+        find: Find,
+        read: Read,
+        namespace: str,
+        run_id: str,
+        incarnation: int,
+        *,
+        turn_steps: int = TURN_STEPS,
+    ) -> None:
         self._find = find
         self._read = read
         self._blobs: dict[str, bytes] = {}
@@ -142,7 +124,7 @@ class LiveProgram:
         self._namespace = namespace
         self._run_id = run_id
         self._incarnation = incarnation
-        self._loop = ProgramLoop(self)
+        self._loop = ProgramLoop(self, turn_steps)
         self._main: asyncio.Task[Any] | None = None
         self._workflow: Workflow[..., Any] | None = None
         self._requests: list[Request] = []
@@ -158,6 +140,30 @@ class LiveProgram:
     # -- the Program of core/replay.py
 
     def apply(self, event: e.Event, at: int) -> Sequence[Request]:
+        loop = self._loop
+        turn_limit.enter(loop)
+        try:
+            requests = self._turn(event, at)
+        except TurnTooLong as late:
+            raise self._too_long(late) from None
+        except (Exception, Evicted):
+            raise
+        except BaseException as error:  # noqa: BLE001 - what an author's class raises where a value is touched
+            raise ProgramStuck("author_error", f"{describe(error)}\n{self._mend}") from None
+        finally:
+            turn_limit.leave()
+        if loop.interrupted is not None:  # and the author's code went on after it all the same
+            raise self._too_long(loop.interrupted)
+        return requests
+
+    @property
+    def _mend(self) -> str:
+        return f"Mend the code, then: holdfast resume {self._run_id}"
+
+    def _too_long(self, late: TurnTooLong) -> ProgramStuck:
+        return ProgramStuck("turn_too_long", f"{late}\n{self._mend}")
+
+    def _turn(self, event: e.Event, at: int) -> Sequence[Request]:
         self._requests = []
         self._at = at
         self._loop.set_time(at)
@@ -183,26 +189,24 @@ class LiveProgram:
                     self._main.cancel()
             case _:
                 pass
-        self._drain()
+        self._loop.drain()
         if self._main is not None and self._main.done():
             self._requests.append(self._conclusion(self._main))
         return self._requests
 
-    def _drain(self) -> None:
-        while True:
-            try:
-                self._loop.drain()
-            except SystemExit:
-                continue  # the author's exit() ends the task that called it, never the process of all others
-            return
-
     def evict(self) -> None:
         """Drop the run from memory, with no visible effect; frees its reference cycles."""
-        if self._main is None or self._main.done():
-            self._loop.close()
-        else:
-            self._loop.evict()
-        self._forget()
+        turn_limit.enter(self._loop)  # the author's `finally` blocks and `__del__` methods run
+        try:
+            if self._main is None or self._main.done():
+                self._loop.close()
+            else:
+                self._loop.evict()
+            self._forget()
+        except TurnTooLong:
+            self._forget()
+        finally:
+            turn_limit.leave()
 
     def take_blobs(self) -> dict[str, bytes]:
         """Give the large payloads that the last turns made, once."""
@@ -271,8 +275,7 @@ class LiveProgram:
                 except UnfitValue as unfit:
                     return FailRun(error=failure_of(unfit))
             case NotDeterministic() as refused:
-                text = f"{refused}\nMend the code, then: holdfast resume {self._run_id}"
-                raise ProgramStuck("not_deterministic", text)
+                raise ProgramStuck("not_deterministic", f"{refused}\n{self._mend}")
             case ProgramStuck() as stuck:
                 raise stuck
             case StepError(failure=failure):

@@ -1,0 +1,200 @@
+"""How long a turn of workflow code may last, and what happens to one that lasts longer.
+
+Laws of this file:
+- A turn has a limit of time and a limit of loop steps. What exceeds one is that run's fault alone: the turn is ended,
+  its run is parked, and everything else goes on.
+- Entering and leaving a turn are two assignments. A watchdog thread measures; a turn pays nothing for a clock.
+- The signal raises only where code that is not the engine's is being executed; in the engine's own frames it is noted,
+  and acts at the next step of the loop.
+- What cannot be interrupted is named, and ends the process: others take over, and a run in whose turn processes die is
+  parked by whoever runs it next.
+
+The time is that of the clock on the wall while the turn also computes: a turn that others keep from the processor is
+not at fault. One that only blocks, or cannot get the processor at all, has three times as long.
+"""
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final, Protocol
+
+from holdfast.sdk.cpu_timer import ThreadTimer
+from holdfast.sdk.frames import Place, blamed, is_engine, module_of, turn
+
+log = logging.getLogger(__name__)
+
+TURN_LIMIT = 2.0
+TURN_STEPS = 1_000_000
+"""Callbacks of the loop in one turn: what awaits without ever waiting comes to this many within some seconds."""
+BLOCKED = 3
+"""How many times the limit a turn may last that does not compute."""
+HOPELESS = 30.0
+"""Seconds after which a turn that does not end, however often it is interrupted, ends its process."""
+AGAIN = 0.05
+EXIT_CODE = 70
+SIGNAL: Final = signal.SIGURG  # ignored by default, and nobody's: so a signal that comes too late does nothing
+LAST_SIGNAL: Final = signal.SIGVTALRM
+
+ADVICE: Final = "Move long computing into a step, and wait by awaiting what is waited for, not in a loop."
+
+
+class TurnTooLong(BaseException):  # not an Exception: no `except Exception` of an author may catch it
+    """A turn exceeded a limit: says which, and where."""
+
+    def __init__(self, what: str, place: Place | None) -> None:
+        self.place = place
+        where = "" if place is None else f"\n  {place}"
+        super().__init__(f"a turn of this workflow {what}{where}\n  {ADVICE}")
+
+
+class Turn(Protocol):
+    """Whose turn it is: a loop of workflow code. `overdue` asks it to end; `interrupted` says where it was ended."""
+
+    overdue: bool
+    interrupted: TurnTooLong | None
+
+
+# By thread: the number of the turn that it is in, and whose turn it is.
+_turns: Final[dict[int, tuple[int, Turn]]] = {}
+_numbers = iter(range(1, sys.maxsize)).__next__
+_thread: Final = threading.get_ident
+
+
+def enter(whose: Turn) -> None:
+    """Begin a turn on this thread."""
+    _turns[_thread()] = (_numbers(), whose)
+
+
+def leave() -> None:
+    """End this thread's turn."""
+    del _turns[_thread()]
+
+
+def took_longer(limit: float) -> str:
+    return f"took longer than {limit:g} s"
+
+
+class _Seen:
+    """A turn that the watchdog has met at least twice."""
+
+    __slots__ = ("cpu", "number", "since")
+
+    def __init__(self, number: int, since: float, cpu: float) -> None:
+        self.number = number
+        self.since = since
+        self.cpu = cpu
+
+
+class Watchdog:
+    """Ends turns that last too long. One for a process; from a thread of its own it looks some times within a limit."""
+
+    def __init__(self, limit: float, *, hopeless: float = HOPELESS, end: Callable[[int], Any] = os._exit) -> None:
+        self.limit = limit
+        self._hopeless = hopeless
+        self._end = end
+        self._seen: dict[int, _Seen] = {}
+        self._main = threading.main_thread().ident or 0
+        self._stopped = threading.Event()
+        self._time = 0.0
+        self._watching = threading.Thread(target=self._watch, name="holdfast-watchdog", daemon=True)
+        self._before: Any = None
+        self._timers: dict[ThreadTimer, float] = {}
+        self._wound_up = 0.0
+
+    def start(self) -> None:
+        """Begin to watch. Turns are interrupted on the main thread only, and only if that is the thread that calls."""
+        if threading.get_ident() == self._main:
+            self._before = signal.signal(SIGNAL, self._interrupt)
+            # Only C code that keeps the interpreter to itself lets these run out: the watchdog winds them up again.
+            self._timers = {ThreadTimer(SIGNAL): self.limit, ThreadTimer(LAST_SIGNAL): max(self._hopeless, self.limit)}
+            if sys.__stderr__ is not None:
+                faulthandler.register(LAST_SIGNAL, file=sys.__stderr__, all_threads=True, chain=True)
+        self._wind_up()
+        self._watching.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._watching.join()
+        for timer in self._timers:
+            timer.close()
+        if self._before is not None:
+            faulthandler.unregister(LAST_SIGNAL)
+            signal.signal(SIGNAL, self._before)
+
+    def _wind_up(self) -> None:
+        self._wound_up = time.monotonic()
+        for timer, seconds in self._timers.items():
+            timer.set(seconds)
+
+    def _watch(self) -> None:
+        pause = self.limit / 8
+        while not self._stopped.wait(pause):
+            self._wind_up()
+            # Time of our own: what passes while the whole process is stopped is not the turn's.
+            self._time += pause
+            overdue = [self._look(thread, *current) for thread, current in list(_turns.items())]
+            pause = AGAIN if any(overdue) else self.limit / 8
+
+    def _look(self, thread: int, number: int, whose: Turn) -> bool:
+        seen = self._seen.get(thread)
+        if seen is None or seen.number != number:
+            self._seen[thread] = _Seen(number, self._time, self._computed(thread))
+            return False
+        lasted = self._time - seen.since
+        computed = self._computed(thread) - seen.cpu
+        if lasted < self.limit or (computed < self.limit / 2 and lasted < self.limit * BLOCKED):
+            return False
+        whose.overdue = True
+        if lasted >= self.limit * BLOCKED + self._hopeless:
+            self._give_up(thread, lasted)
+        elif self._before is not None and thread == self._main:
+            signal.pthread_kill(thread, SIGNAL)
+        return True
+
+    def _computed(self, thread: int) -> float:
+        """Seconds of processor time. Another thread may be gone, and cannot be asked: it is taken to compute."""
+        return time.clock_gettime(time.pthread_getcpuclockid(thread)) if thread == self._main else self._time
+
+    def _interrupt(self, _: int, frame: FrameType | None) -> None:
+        """Runs on the main thread, between two steps of whatever it executes."""
+        current = _turns.get(self._main)
+        if current is None or frame is None or is_engine(module_of(frame)):
+            return
+        _, whose = current
+        if time.monotonic() - self._wound_up >= self.limit:
+            whose.overdue = True  # C code has kept the watchdog from looking; some of it listens to signals
+        if whose.overdue:
+            whose.interrupted = whose.interrupted or TurnTooLong(took_longer(self.limit), place_of(frame))
+            raise whose.interrupted
+
+    def _give_up(self, thread: int, lasted: float) -> None:
+        place = place_of(sys._current_frames().get(thread))  # noqa: SLF001 - the only way to another thread's frame
+        log.critical(
+            "a turn of workflow code does not end after %.0f s, and cannot be interrupted: %s. This process ends; "
+            "whoever takes its shards over parks the run",
+            lasted,
+            place,
+        )
+        self._end(EXIT_CODE)
+
+
+def place_of(frame: FrameType | None) -> Place | None:
+    return blamed([one for one, _ in turn(frame)])
+
+
+@contextmanager
+def watching(limit: float = TURN_LIMIT) -> Iterator[None]:
+    """Watch this process's turns meanwhile; for a composition root."""
+    watchdog = Watchdog(limit)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.stop()
