@@ -1,6 +1,7 @@
 """A turn that lasts too long is ended where it can be, and ends its process where it cannot."""
 
 import asyncio
+import logging
 import re
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from holdfast.core import events as e
 from holdfast.core.payload import NOTHING, Payload
 from holdfast.core.replay import ProgramStuck
+from holdfast.sdk import turn_limit
 from holdfast.sdk.definitions import Workflow, step
 from holdfast.sdk.program import LiveProgram
 from holdfast.sdk.turn_limit import SIGNAL, Watchdog
@@ -164,9 +166,12 @@ def test_a_turn_that_cannot_be_interrupted_ends_the_process_and_is_named(caplog:
             with suppress(BaseException), suppress(BaseException):  # the second for one that meets the first's end
                 stays()
 
+    logger = logging.getLogger(turn_limit.__name__)
+    logger.addHandler(caplog.handler)  # whoever ran the command line here has cut our logs off from the root
     with pytest.raises(ProgramStuck):
         begin(program_of(defies))
     watchdog.stop()
+    logger.removeHandler(caplog.handler)
     assert "cannot be interrupted" in caplog.text
     assert "test_turn_limit.py" in caplog.text
 
