@@ -92,10 +92,15 @@ class _Seen:
         self.cpu = cpu
 
 
+def _end_process(why: str) -> None:
+    log.critical("%s", why)
+    os._exit(EXIT_CODE)
+
+
 class Watchdog:
     """Ends turns that last too long. One for a process; from a thread of its own it looks some times within a limit."""
 
-    def __init__(self, limit: float, *, hopeless: float = HOPELESS, end: Callable[[int], Any] = os._exit) -> None:
+    def __init__(self, limit: float, *, hopeless: float = HOPELESS, end: Callable[[str], None] = _end_process) -> None:
         self.limit = limit
         self._hopeless = hopeless
         self._end = end
@@ -176,13 +181,10 @@ class Watchdog:
 
     def _give_up(self, thread: int, lasted: float) -> None:
         place = place_of(sys._current_frames().get(thread))  # noqa: SLF001 - the only way to another thread's frame
-        log.critical(
-            "a turn of workflow code does not end after %.0f s, and cannot be interrupted: %s. This process ends; "
-            "whoever takes its shards over parks the run",
-            lasted,
-            place,
+        self._end(
+            f"a turn of workflow code does not end after {lasted:.0f} s, and cannot be interrupted: {place}. This process "
+            "ends; whoever takes its shards over parks the run"
         )
-        self._end(EXIT_CODE)
 
 
 def place_of(frame: FrameType | None) -> Place | None:
