@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from inspect import isawaitable
 from types import CoroutineType, coroutine
 from typing import Any
 
@@ -120,7 +121,12 @@ class Invoker:
         if invocation.is_async:
             return await self._on_loop(invocation, waits)
         waits()
-        return await self._in_thread(invocation)
+        value = await self._in_thread(invocation)
+        if not isawaitable(value):
+            return value
+        # A plain function around an async one, as many decorators are: what it gives is the work.
+        work = Invocation(invocation.task, lambda: value, (), {}, is_async=True)
+        return await self._on_loop(work, nothing)
 
     def drain(self) -> None:
         """Withdraw what waits for a thread, and let nothing wait for one any more."""

@@ -47,6 +47,8 @@ def _imported(app: str, load: Callable[[], ModuleType]) -> ModuleType:
             raise CommandFailed(
                 MISSING, f"there is no module {app} (looked in {Path.cwd()} and on PYTHONPATH); a file ends in .py"
             ) from error
+        if "__set_name__" in str(error) and error.__cause__ is not None:  # 3.11 hides what was said there
+            error = error.__cause__.with_traceback(error.__traceback__)
         said = "".join(traceback.format_exception_only(error)).strip().splitlines()
         raise CommandFailed(USAGE, f"{_place(error, app)}: {said[-1]}", "your application") from error
 

@@ -51,10 +51,15 @@ def next_attempt_at(
         return None
     if error.type not in OF_THE_ENGINE and not _wanted(schedule, (error.type, *error.kinds)):
         return None
-    wait = min(schedule.maximum, _grown(schedule, failed), LONGEST_WAIT)
+    wait = wait_after(schedule, failed)
     wait *= 1 + schedule.jitter * _unit(f"{identity}/{failed}")
     due = at + int(wait * MICROS)
     return None if deadline is not None and due >= deadline else due
+
+
+def wait_after(schedule: RetrySchedule, failed: int) -> float:
+    """Tell how many seconds are between attempt `failed` and the next, before the jitter."""
+    return min(schedule.maximum, _grown(schedule, failed), LONGEST_WAIT)
 
 
 def _grown(schedule: RetrySchedule, failed: int) -> float:

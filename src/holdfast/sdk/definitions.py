@@ -11,65 +11,26 @@ import datetime as dt
 import inspect
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
-from holdfast.core.retry import Failure, RetrySchedule
-from holdfast.sdk.failures import full_name
+from holdfast.core.retry import Failure
+from holdfast.sdk import options as read
+from holdfast.sdk.callables import caller, check, is_async, told
+from holdfast.sdk.options import Duration, Retry, StepOptions, days, hours, minutes, seconds
 from holdfast.sdk.registry import Names
 from holdfast.sdk.values import Shape
+
+__all__ = [
+    "EFFECT", "STEP", "Caller", "Duration", "Retry", "Step", "StepError", "StepOptions", "Versions", "Workflow", "days",
+    "hours", "inside", "minutes", "running", "seconds", "signal", "step", "steps", "versions", "workflow",
+    "workflows",
+]  # fmt: skip
 
 P = ParamSpec("P")
 R = TypeVar("R")
 STEP = "step"
 EFFECT = "effect"
-
-
-def seconds(number: float) -> float:
-    """Tell a time span in seconds."""
-    return float(number)
-
-
-def minutes(number: float) -> float:
-    """Tell a time span in seconds."""
-    return number * 60.0
-
-
-def hours(number: float) -> float:
-    """Tell a time span in seconds."""
-    return number * 3600.0
-
-
-def days(number: float) -> float:
-    """Tell a time span in seconds."""
-    return number * 86400.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """How often and when a failed attempt is tried again; waits in seconds, `attempts` 0 for no limit.
-
-    The wait before attempt n+1 is `initial * backoff ** (n - 1)`, at most `maximum`, times 1 ± `jitter`.
-    """
-
-    attempts: int = 8
-    initial: float = 0.1
-    backoff: float = 3.0
-    maximum: float = 60.0
-    jitter: float = 0.1
-    on: tuple[type[BaseException], ...] = ()
-    never_on: tuple[type[BaseException], ...] = ()
-
-    def recorded(self) -> RetrySchedule:
-        return RetrySchedule(
-            attempts=self.attempts,
-            initial=self.initial,
-            backoff=self.backoff,
-            maximum=self.maximum,
-            jitter=self.jitter,
-            on=tuple(full_name(kind) for kind in self.on),
-            never_on=tuple(full_name(kind) for kind in self.never_on),
-        )
 
 
 class StepError(Exception):
@@ -108,21 +69,22 @@ def inside(what: str) -> Caller:
     return caller
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StepOptions:
-    """How a step is executed; times in seconds."""
+class Definition:
+    """A function of the author's under a name, which is an object of its module and of no class."""
 
-    retry: RetrySchedule
-    timeout: float = 600.0
-    total_timeout: float | None = None
-    heartbeat: float | None = None
-    queue: str = "default"
-    guard: str | None = None
-    window: float | None = None
-    id: str | None = None
+    is_definition: ClassVar[bool] = True
+    function: Callable[..., Any]
+    kind: str
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        if name not in getattr(owner, "__annotations__", {}):  # else it is the default of a field
+            raise TypeError(
+                f"@{self.kind} {told(self.function)}: as {owner.__qualname__}.{name} it would be called like a method, "
+                "and nothing binds it: write it outside of the class, and call it by its name there"
+            )
 
 
-class Step(Generic[P, R]):
+class Step(Definition, Generic[P, R]):
     """A named function that a worker executes, at least once; with a guard it is an effect."""
 
     def __init__(self, function: Callable[..., Any], name: str, kind: str, options: StepOptions) -> None:
@@ -132,7 +94,7 @@ class Step(Generic[P, R]):
         self.shape = Shape(function)
         self.shape.check()
         self.step_options = options
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.is_async = is_async(function)
         self.__name__ = name
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
@@ -148,7 +110,9 @@ class Step(Generic[P, R]):
         """Just run the function; a plain `def` in a thread."""
         if self.is_async:
             return cast("R", await self.function(*args, **kwargs))
-        return cast("R", await asyncio.to_thread(self.function, *args, **kwargs))
+        value = await asyncio.to_thread(self.function, *args, **kwargs)
+        # A plain `def` around an async function (many decorators are) gives what that one gives.
+        return cast("R", await value if inspect.isawaitable(value) else value)
 
     def options(
         self,
@@ -156,9 +120,9 @@ class Step(Generic[P, R]):
         id: str | None = None,
         queue: str | None = None,
         retry: Retry | None = None,
-        timeout: float | None = None,
-        total_timeout: float | None = None,
-        heartbeat: float | None = None,
+        timeout: Duration | None = None,
+        total_timeout: Duration | None = None,
+        heartbeat: Duration | None = None,
     ) -> "Step[P, R]":
         """Change the options for one call: `reserve.options(id="left", queue="cnc")(frame)`."""
         other: Step[P, R] = object.__new__(type(self))
@@ -166,18 +130,28 @@ class Step(Generic[P, R]):
         changes: dict[str, Any] = {
             "id": id,
             "queue": queue,
-            "retry": None if retry is None else retry.recorded(),
+            "retry": retry,
             "timeout": timeout,
             "total_timeout": total_timeout,
             "heartbeat": heartbeat,
         }
-        kept = {name: value for name, value in changes.items() if value is not None}
-        other.step_options = dataclasses.replace(self.step_options, **kept)
+        given = {name: value for name, value in changes.items() if value is not None}
+        try:
+            other.step_options = dataclasses.replace(self.step_options, **read.options(given))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.name}.options(…) ({caller()}): {error}") from None
         return other
 
+    if not TYPE_CHECKING:  # a checker knows that a step cannot be awaited; who has none is told more than Python says
 
-class Workflow(Generic[P, R]):
+        def __await__(self) -> None:
+            raise TypeError(f"{self.name} is a {self.kind}: call it: await {self.name}(…)")
+
+
+class Workflow(Definition, Generic[P, R]):
     """A named, versioned async function that survives."""
+
+    kind = "workflow"
 
     def __init__(self, function: Callable[..., Awaitable[R]], name: str, version: str) -> None:
         self.function = function
@@ -194,7 +168,7 @@ class Workflow(Generic[P, R]):
             raise NotImplementedError(
                 f"a workflow cannot call workflow {self.name!r}: child workflows are not built yet"
             )
-        return await self.function(*args, **kwargs)
+        return cast("R", await self.function(*args, **kwargs))
 
 
 class Versions:
@@ -214,6 +188,21 @@ workflows: Names[Workflow[..., Any]] = Names("workflow")
 versions: dict[str, Versions] = {}
 
 
+def defined(what: str, function: object, *, named: bool) -> str:
+    """Check that a function can be a `what`; gives its name and place, for errors.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    check(what, function, named=named)
+    here = f"@{what} {told(function)}"
+    if running() is not None:
+        raise TypeError(
+            f"{here}: workflow code defines nothing, for a worker would not know it: define it in the module"
+        )
+    return here
+
+
 class _WorkflowDecorator:
     """`@workflow`, and what workflow code asks of its run: `workflow.now()`, `.random()`, `.uuid4()`."""
 
@@ -229,11 +218,17 @@ class _WorkflowDecorator:
         """Make a workflow of an async function."""
 
         def define(function: Callable[..., Any]) -> Workflow[..., Any]:
-            if not inspect.iscoroutinefunction(function):
-                raise TypeError(f"@workflow {function.__qualname__}: write async def {function.__name__}(…)")
-            definition: Workflow[..., Any] = Workflow(function, name or function.__name__, version)
-            workflows.add(f"{definition.name}@{version}", function, definition)
-            versions.setdefault(definition.name, Versions()).add(definition)
+            here = defined("workflow", function, named=name is not None)
+            if not is_async(function):
+                raise TypeError(f"{here}: write async def {function.__name__}(…), and in the wrapper of a decorator")
+            try:
+                own = read.name("name", function.__name__ if name is None else name)
+                numbered = read.version("version", version)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{here}: {error}") from None
+            definition: Workflow[..., Any] = Workflow(function, own, numbered)
+            workflows.add(f"{own}@{numbered}", function, definition)
+            versions.setdefault(own, Versions()).add(definition)
             return definition
 
         return define if function is None else define(function)
@@ -266,9 +261,9 @@ def step(
     *,
     name: str | None = None,
     retry: Retry | None = None,
-    timeout: float = 600.0,
-    total_timeout: float | None = None,
-    heartbeat: float | None = None,
+    timeout: Duration = 600.0,
+    total_timeout: Duration | None = None,
+    heartbeat: Duration | None = None,
     queue: str = "default",
 ) -> "_StepDecorator": ...
 def step(
@@ -277,30 +272,30 @@ def step(
     *,
     name: str | None = None,
     retry: Retry | None = None,
-    timeout: float = 600.0,
-    total_timeout: float | None = None,
-    heartbeat: float | None = None,
+    timeout: Duration = 600.0,
+    total_timeout: Duration | None = None,
+    heartbeat: Duration | None = None,
     queue: str = "default",
 ) -> Any:
-    """Make a step: a function that a worker executes, at least once. Times in seconds; `def` runs in a thread.
+    """Make a step: a function that a worker executes, at least once. `def` runs in a thread.
 
-    `timeout` limits one attempt, `total_timeout` all of them.
+    `timeout` limits one attempt, `total_timeout` all of them: seconds, or a timedelta.
     """
-    options = StepOptions(
-        retry=(retry or Retry()).recorded(),
-        timeout=timeout,
-        total_timeout=total_timeout,
-        heartbeat=heartbeat,
-        queue=queue,
-    )
-    return _StepDecorator(STEP, name, options) if function is None else _StepDecorator(STEP, name, options)(function)
+    options = {
+        "retry": retry,
+        "timeout": timeout,
+        "total_timeout": total_timeout,
+        "heartbeat": heartbeat,
+        "queue": queue,
+    }
+    decorator = _StepDecorator(name, options)
+    return decorator if function is None else decorator(function)
 
 
 class _StepDecorator:
     """What `@step(…)` gives."""
 
-    def __init__(self, kind: str, name: str | None, options: StepOptions) -> None:
-        self._kind = kind
+    def __init__(self, name: str | None, options: Mapping[str, object]) -> None:
         self._name = name
         self._options = options
 
@@ -309,8 +304,14 @@ class _StepDecorator:
     @overload
     def __call__(self, function: Callable[P, R], /) -> Step[P, R]: ...
     def __call__(self, function: Callable[..., Any], /) -> Any:
-        definition: Step[..., Any] = Step(function, self._name or function.__name__, self._kind, self._options)
-        steps.add(definition.name, function, definition)
+        here = defined(STEP, function, named=self._name is not None)
+        try:
+            name = read.name("name", function.__name__ if self._name is None else self._name)
+            options = StepOptions(**read.options(self._options))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{here}: {error}") from None
+        definition: Step[..., Any] = Step(function, name, STEP, options)
+        steps.add(name, function, definition)
         return definition
 
 

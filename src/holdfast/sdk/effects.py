@@ -6,14 +6,18 @@ Laws of this file:
 - The window in which a key may be sent again is what the provider keeps it for, less a margin for whoever is paused.
 """
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
 from holdfast.core.asks import AT_MOST_ONCE, GUARDS, LOOKUP, PROVIDER_KEY, TRANSACTION, Terms
-from holdfast.core.retry import RetrySchedule
-from holdfast.sdk.definitions import EFFECT, Retry, Step, StepOptions, running, steps
+from holdfast.core.retry import RetrySchedule, wait_after
+from holdfast.sdk import options as read
+from holdfast.sdk.callables import caller, check, is_async, shown, told
+from holdfast.sdk.definitions import EFFECT, Duration, Retry, Step, StepOptions, defined, running, steps
 from holdfast.sdk.providers import Profile, profile_of
+from holdfast.sdk.registry import DuplicateName, Load
 from holdfast.sdk.values import GIVEN, Shape
 
 P = ParamSpec("P")
@@ -47,13 +51,17 @@ class Effect(Step[P, R]):
 
         It takes the effect's arguments, and `key` if the effect does.
         """
+        check(f"{self.name}.lookup", function)
+        here = f"@{self.name}.lookup {told(function)}"
         if self.terms.guard not in {LOOKUP, PROVIDER_KEY}:
-            raise TypeError(f"@{self.name}.lookup: an effect under guard {self.terms.guard!r} is never looked up")
+            raise TypeError(f"{here}: an effect under guard {self.terms.guard!r} is never looked up")
+        if self.finder is not None and not Load(function).repeats(Load(self.finder.function)):
+            raise DuplicateName(f"{here}: it is looked up by {told(self.finder.function)} already: keep one of them")
         finder = Shape(function)
         finder.check()
         if finder.names != self.shape.names or finder.given - {"key"}:
             wanted = ", ".join([*self.shape.names, "*, key: str = GIVEN"])
-            raise TypeError(f"@{self.name}.lookup {finder.name}: it takes what {self.name}() takes: ({wanted})")
+            raise TypeError(f"{here}: it takes what {self.name}() takes: ({wanted})")
         self.finder = finder
         self.terms = Terms(
             guard=self.terms.guard,
@@ -67,18 +75,18 @@ class Effect(Step[P, R]):
 def effect(  # noqa: PLR0913 - keyword-only: what a guard may rest on
     *,
     guard: str,
-    window: float | None = None,
-    margin: float = MARGIN,
-    lifetime: float | None = None,
+    window: Duration | None = None,
+    margin: Duration = MARGIN,
+    lifetime: Duration | None = None,
     database: str | None = None,
     http: str | Profile | None = None,
     name: str | None = None,
     retry: Retry | None = None,
-    timeout: float = 600.0,
-    total_timeout: float | None = None,
+    timeout: Duration = 600.0,
+    total_timeout: Duration | None = None,
     queue: str = "default",
 ) -> "_EffectDecorator":
-    """Make an effect: a step that changes the outside world, under a guard. Times in seconds.
+    """Make an effect: a step that changes the outside world, under a guard. Times in seconds, or as timedelta.
 
     `guard` is one of
     - `transaction`: a write to the SQL `database` of that name in the settings; the function takes `connection`;
@@ -89,93 +97,129 @@ def effect(  # noqa: PLR0913 - keyword-only: what a guard may rest on
     transports then carries the key, answers are judged, and what fails before the first byte is an ordinary failure.
     """
     if guard not in GUARDS:
-        raise TypeError(f"effect(guard={guard!r}): a guard is one of {', '.join(GUARDS)}")
-    provider = None if http is None else profile_of(http)
-    if guard == PROVIDER_KEY and window is None and provider is not None:
-        window = provider.retention
-    terms = Terms(
-        guard=guard,
-        window=_usable(window, margin) if guard == PROVIDER_KEY else None,
-        lifetime=lifetime if guard == LOOKUP else None,
-    )
-    options = StepOptions(
-        retry=(retry or Retry()).recorded(),
-        timeout=timeout,
-        total_timeout=total_timeout,
-        queue=queue,
-        guard=guard,
-        window=window,
-    )
-    _fits(terms, options.retry, total_timeout)
-    return _EffectDecorator(name, options, terms, database, provider)
+        raise TypeError(f"effect(guard={shown(guard)}) ({caller()}): a guard is one of {', '.join(GUARDS)}")
+    options = {"retry": retry, "timeout": timeout, "total_timeout": total_timeout, "queue": queue}
+    return _EffectDecorator(name, options, _Given(guard, window, margin, lifetime, database, http))
 
 
-def _usable(window: float | None, margin: float) -> float:
-    if window is None:
-        raise TypeError('@effect(guard="provider_key"): say how long the provider keeps a key: add window=hours(…)')
-    if window <= margin:
-        raise TypeError(
-            f"@effect(window={window:g}): nothing is left of it after the margin of {margin:g} s; "
-            "if no sender can be paused for so long, say so: margin=seconds(…)"
-        )
-    return window - margin
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Given:
+    """What a guard rests on, as the author gave it."""
+
+    guard: str
+    window: Duration | None
+    margin: Duration
+    lifetime: Duration | None
+    database: str | None
+    http: str | Profile | None
+
+    def provider(self) -> Profile | None:
+        return None if self.http is None else profile_of(self.http)
+
+    def terms(self, options: StepOptions, provider: Profile | None) -> Terms:
+        """Check it; gives what the ledger must know.
+
+        Raises:
+            TypeError: says which option is wrong or missing.
+        """
+        for option, used_by in (("window", PROVIDER_KEY), ("lifetime", LOOKUP), ("database", TRANSACTION)):
+            if getattr(self, option) is not None and self.guard != used_by:
+                raise TypeError(f'{option}= says something of guard="{used_by}" only: leave it out')
+        if self.http is not None and self.guard == TRANSACTION:
+            raise TypeError('http= says nothing of guard="transaction": leave it out')
+        lifetime = read.optional_span("lifetime", self.lifetime)
+        if self.guard == LOOKUP and lifetime is None:
+            raise TypeError("say how long a request may be on its way: lifetime=seconds(…)")
+        if self.guard == TRANSACTION:
+            if self.database is None:
+                raise TypeError('name its database: database="…", as in [databases] of holdfast.toml')
+            read.name("database", self.database)
+        terms = Terms(guard=self.guard, window=self._usable(provider), lifetime=lifetime)
+        _fits(terms, options.retry, options.total_timeout)
+        return terms
+
+    def _usable(self, provider: Profile | None) -> float | None:
+        if self.guard != PROVIDER_KEY:
+            return None
+        window = read.optional_span("window", self.window)
+        if window is None and provider is not None:
+            window = provider.retention
+        if window is None:
+            raise TypeError("say how long the provider keeps a key: add window=hours(…)")
+        margin = read.span("margin", self.margin, or_zero=True)
+        if window <= margin:
+            raise TypeError(
+                f"window={window:g}: nothing is left of it after the margin of {margin:g} s; "
+                "if no sender can be paused for so long, say so: margin=seconds(…)"
+            )
+        return window - margin
 
 
 def _fits(terms: Terms, retry: RetrySchedule, total: float | None) -> None:
     """A schedule that outlasts the window would end in a parked effect each time it is needed."""
     if terms.window is None or not retry.attempts:
         return
-    waits = sum(
-        min(retry.maximum, retry.initial * retry.backoff ** (number - 1)) for number in range(1, retry.attempts)
-    )
-    longest = waits * (1 + retry.jitter) if total is None else min(total, waits * (1 + retry.jitter))
+    limit = terms.window if total is None else min(total, terms.window)
+    waits = 0.0
+    for failed in range(1, retry.attempts):
+        waits += wait_after(retry, failed) * (1 + retry.jitter)
+        if waits > limit:
+            break
+    longest = waits if total is None else min(total, waits)
     if longest > terms.window:
         raise TypeError(
-            f"the waits between attempts add up to {longest:g} s, and the key may be sent again for "
-            f"{terms.window:g} s only: fewer attempts, shorter waits, or total_timeout="
+            f"the waits between attempts add up to more than {terms.window:g} s, and for no longer may the key be sent "
+            "again: fewer attempts, shorter waits, or total_timeout="
         )
 
 
 class _EffectDecorator:
     """What `@effect(…)` gives."""
 
-    def __init__(
-        self, name: str | None, options: StepOptions, terms: Terms, database: str | None, provider: Profile | None
-    ) -> None:
+    def __init__(self, name: str | None, options: Mapping[str, object], given: _Given) -> None:
         self._name = name
         self._options = options
-        self._terms = terms
-        self._database = database
-        self._provider = provider
+        self._given = given
 
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Effect[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> Effect[P, R]: ...
     def __call__(self, function: Callable[..., Any], /) -> Any:
-        self._check(function)
-        definition: Effect[..., Any] = Effect(function, self._name or function.__name__, EFFECT, self._options)
-        definition.terms = self._terms
-        definition.database = self._database
-        definition.provider = self._provider
+        here = defined(EFFECT, function, named=self._name is not None)
+        try:
+            name = read.name("name", function.__name__ if self._name is None else self._name)
+            options = StepOptions(**read.options(self._options), guard=self._given.guard)
+            provider = self._given.provider()
+            terms = self._given.terms(options, provider)
+            _takes_what_it_needs(function, terms.guard, provider)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{here}: {error}") from None
+        definition: Effect[..., Any] = Effect(function, name, EFFECT, options)
+        definition.terms = terms
+        definition.database = self._given.database
+        definition.provider = provider
         definition.finder = None
-        steps.add(definition.name, function, definition)
+        known = steps.get(name)
+        steps.add(name, function, definition)
+        if isinstance(known, Effect) and known.function is function and not same_terms(known.terms, terms):
+            raise DuplicateName(f"{here}: it is defined under other terms already: keep one of them")
         return definition
 
-    def _check(self, function: Callable[..., Any]) -> None:
-        guard = self._terms.guard
-        this = f"@effect(guard={guard!r}) {function.__qualname__}"
-        if guard == PROVIDER_KEY and self._provider is None and not _takes(function, "key"):
-            raise TypeError(f"{this}: add *, key: str = GIVEN, and send it with the request")
-        if guard == TRANSACTION:
-            if not _takes(function, "connection"):
-                raise TypeError(f"{this}: add *, connection: psycopg.AsyncConnection = GIVEN, and write with it")
-            if self._database is None:
-                raise TypeError(f'{this}: name its database: database="…", as in [databases] of holdfast.toml')
-            if not inspect.iscoroutinefunction(function):
-                raise TypeError(f"{this}: write async def {function.__name__}(…)")
-        if guard == LOOKUP and self._terms.lifetime is None:
-            raise TypeError(f"{this}: say how long a request may be on its way: lifetime=seconds(…)")
+
+def same_terms(one: Terms, other: Terms) -> bool:
+    """Compare what two definitions of one function rest on, whether or not they are looked up."""
+    return (one.guard, one.window, one.lifetime) == (other.guard, other.window, other.lifetime)
+
+
+def _takes_what_it_needs(function: Callable[..., Any], guard: str, provider: Profile | None) -> None:
+    if guard == PROVIDER_KEY and provider is None and not _takes(function, "key"):
+        raise TypeError("add *, key: str = GIVEN, and send it with the request")
+    if guard == TRANSACTION:
+        if not _takes(function, "connection"):
+            raise TypeError("add *, connection: psycopg.AsyncConnection = GIVEN, and write with it")
+        if not is_async(function):
+            raise TypeError("write async def, and in the wrapper of a decorator: its connection is the event loop's")
 
 
 def _takes(function: Callable[..., Any], name: str) -> bool:
@@ -192,7 +236,7 @@ def check_lookups() -> None:
     for definition in steps.definitions():
         if isinstance(definition, Effect) and definition.terms.guard == LOOKUP and definition.finder is None:
             raise TypeError(
-                f'@effect(guard="lookup") {definition.name}: add a function that asks the provider:\n'
+                f"@effect {told(definition.function)}: guard={LOOKUP!r} needs a function that asks the provider:\n"
                 f"@{definition.name}.lookup\nasync def find_{definition.name}({', '.join(definition.shape.names)}): …"
             )
 

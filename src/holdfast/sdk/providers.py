@@ -281,11 +281,11 @@ IETF_DRAFT = Profile(
 PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (STRIPE, ADYEN, PAYPAL, IETF_DRAFT)}
 
 
-def profile_of(http: str | Profile) -> Profile:
+def profile_of(http: object) -> Profile:
     """Give the profile that `@effect(http=…)` means: one of ours by its name, or the author's own."""
     if isinstance(http, Profile):
         return http
-    if http not in PROFILES:
+    if not isinstance(http, str) or http not in PROFILES:
         known = ", ".join(PROFILES)
-        raise TypeError(f"effect(http={http!r}): known are {known}; for another provider give a Profile of your own")
+        raise TypeError(f"http={http!r}: known are {known}; for another provider give a Profile of your own")
     return PROFILES[http]
