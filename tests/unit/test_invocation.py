@@ -338,3 +338,27 @@ async def test_a_call_begins_once_or_never() -> None:
         await call.ended
     assert len(set(begun)) == len(begun)
     assert len(begun) + withdrawn == 500
+
+
+# -- a plain function around an async one
+
+
+async def doubled(number: int) -> int:
+    await asyncio.sleep(0)
+    return number * 2
+
+
+def traced(number: int) -> Any:
+    return doubled(number)
+
+
+async def test_what_a_plain_function_gives_to_be_awaited_is_awaited() -> None:
+    assert await outcome(Invoker(1), of(traced, 4)) == "8"
+
+
+async def test_it_is_awaited_within_the_time_of_the_attempt() -> None:
+    def endless() -> Any:
+        return asyncio.sleep(LONG * 2)
+
+    with pytest.raises(TimeoutError, match="took longer than"):
+        await outcome(Invoker(1), of(endless, timeout=0.05))
