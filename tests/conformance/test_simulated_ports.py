@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.ports.log import Topic
 from holdfast.testing.conformance.databases import OnceLaws, Orders
+from holdfast.testing.conformance.deaths import DeathsConformance
 from holdfast.testing.conformance.keys import Advance, Flush, KeysConformance
 from holdfast.testing.conformance.ledger import LedgerConformance
 from holdfast.testing.conformance.log import PARTITIONS, LogConformance
@@ -18,6 +19,7 @@ from holdfast.testing.conformance.rows import SHARDS
 from holdfast.testing.conformance.store import StoreConformance
 from tests.simulation.broker import Broker
 from tests.simulation.databases import Database, SimulatedDatabases
+from tests.simulation.deaths import SimulatedDeaths
 from tests.simulation.faults import Faults
 from tests.simulation.keys import KeyServer, SimulatedKeys
 from tests.simulation.ledger import SimulatedLedger
@@ -74,6 +76,11 @@ class TestSimulatedStore(Simulated, StoreConformance):
 class TestSimulatedLedger(Simulated, LedgerConformance):
     def ledger_of(self, store: SimulatedStore) -> SimulatedLedger:
         return SimulatedLedger(store.truth.ledger, store.truth, store.wire)
+
+
+class TestSimulatedDeaths(Simulated, DeathsConformance):
+    def deaths_of(self, store: SimulatedStore) -> SimulatedDeaths:
+        return SimulatedDeaths(store.truth.deaths, store.truth, store.wire)
 
 
 class TestSimulatedDatabase(OnceLaws):

@@ -30,6 +30,7 @@ from holdfast.ports.store import (
     TimerRow,
     Unavailable,
 )
+from tests.simulation.deaths import Obituaries
 from tests.simulation.faults import STEAL
 from tests.simulation.ledger import Rows
 from tests.simulation.wire import Wire
@@ -54,6 +55,7 @@ class Truth:
         self.now = now
         self.heard = heard
         self.ledger = Rows(now)
+        self.deaths = Obituaries(now)
         self.away = False
         self.failovers = 0
         self.facts: dict[str, str] = {}

@@ -37,11 +37,18 @@ class LinuxHost:
         return f"its machine says that process {row.pid} has ended" if _can_see_processes() else ""
 
 
+def boot() -> str:
+    """Name this boot of this machine; empty where that cannot be told."""
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
 def _host() -> str:
     """Name this boot of this machine and this process namespace; empty where that cannot be told."""
     try:
-        boot = (_PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot}/{(_PROC / 'self/ns/pid').readlink()}"
+        return f"{booted}/{(_PROC / 'self/ns/pid').readlink()}" if (booted := boot()) else ""
     except OSError:
         return ""
 

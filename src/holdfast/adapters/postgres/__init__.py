@@ -1,6 +1,7 @@
 """The truth in PostgreSQL: one schema a namespace, through psycopg 3."""
 
+from holdfast.adapters.postgres.deaths import PostgresDeaths
 from holdfast.adapters.postgres.ledger import PostgresLedger
 from holdfast.adapters.postgres.store import PostgresStore
 
-__all__ = ["PostgresLedger", "PostgresStore"]
+__all__ = ["PostgresDeaths", "PostgresLedger", "PostgresStore"]

@@ -1,0 +1,82 @@
+"""A process that is started again whenever it ends, as a supervisor does it."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.integration.commandline import HOLDFAST, environment, holdfast
+
+DEADLINE = 60.0
+
+
+class Supervisor:
+    """Keeps one service of the command line running, and counts how often it died."""
+
+    def __init__(self, folder: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> None:
+        self.folder = folder
+        self.deaths: list[int] = []
+        self._arguments = arguments
+        self._settings = settings
+        self._log = (folder / "service.log").open("ab")
+        self.process = self._started()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [*HOLDFAST, *self._arguments],
+            cwd=self.folder,
+            env=environment(**self._settings),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def look(self) -> None:
+        """Start it again if it has ended."""
+        code = self.process.poll()
+        if code is not None:
+            self.deaths.append(code)
+            self.process = self._started()
+
+    def until(self, condition: Callable[[], bool], deadline: float = DEADLINE) -> None:
+        """Look after it until something is so."""
+        give_up = time.monotonic() + deadline
+        while not condition():
+            self.look()
+            assert time.monotonic() < give_up, self.said
+            time.sleep(0.05)
+
+    def until_status(self, run: str, status: str) -> dict[str, Any]:
+        """Look after it until a run has this status; what is shown of it."""
+        view: dict[str, Any] = {}
+
+        def is_so() -> bool:
+            shown = holdfast(self.folder, "show", run, "--json", "--no-wait", **self._settings)
+            if shown.returncode != 0:
+                return False  # nobody has come to storing it yet
+            view.update(json.loads(shown.stdout))
+            return bool(view["status"] == status)
+
+        self.until(is_so)
+        return view
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "service.log").read_text()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+
+@contextmanager
+def supervised(folder: Path, *arguments: str, **settings: str) -> Iterator[Supervisor]:
+    supervisor = Supervisor(folder, arguments, settings)
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
