@@ -67,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True):
     schema_registry: str | None = None
     health: str | None = None
     turn_limit: float = 2.0
+    state: str | None = None
     origins: dict[str, str] = {}
 
     @property
@@ -260,6 +261,7 @@ _ALLOWED: dict[str, _Allowed] = {
     "schema_registry": _like(r"https?://.+", "http://… or https://…"),
     "health": _Allowed(_is_address, "host:port"),
     "turn_limit": _Allowed(_is_turn_limit, "a number of seconds from 0.1 to 60"),
+    "state": _ANYTHING,
 }
 _NUMBERS: dict[str, Callable[[str], int | float]] = {"shards": int, "turn_limit": float}
 _KAFKA_ALLOWED = {

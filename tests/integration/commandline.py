@@ -33,9 +33,9 @@ def holdfast(folder: Path, *arguments: str, stdin: str | None = None, **more: st
     )
 
 
-def done(folder: Path, *arguments: str, stdin: str | None = None) -> str:
+def done(folder: Path, *arguments: str, stdin: str | None = None, **more: str) -> str:
     """Run a command that has to succeed; what it printed."""
-    result = holdfast(folder, *arguments, stdin=stdin)
+    result = holdfast(folder, *arguments, stdin=stdin, **more)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     return result.stdout

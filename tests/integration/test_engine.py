@@ -4,9 +4,10 @@ import asyncio
 from pathlib import Path
 
 from holdfast.adapters.memory import MemoryKeys
-from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
+from holdfast.adapters.sqlite import EmbeddedLog, SqliteDeaths, SqliteLedger, SqliteStore
 from holdfast.core.commands import Addressed, Command
 from holdfast.core.identity import shard_of
+from holdfast.ports.recorder import UNRECORDED
 from holdfast.ports.store import AttemptRow
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
@@ -65,8 +66,9 @@ async def test_what_is_scheduled_while_a_process_leaves_goes_to_the_others(tmp_p
     store = SqliteStore(path)
     profile = Profile(
         settings=Settings(namespace=NAMESPACE, shards=SHARDS), store=store, ledger=SqliteLedger(store),
-        log=EmbeddedLog(store), keys=MemoryKeys(), codec=CODEC, embedded=False,
+        deaths=SqliteDeaths(store), log=EmbeddedLog(store), keys=MemoryKeys(), codec=CODEC, embedded=False,
     )  # fmt: skip
+    profile.records = UNRECORDED
     await profile.open()
     engine = Engine(profile)
     await engine.start()

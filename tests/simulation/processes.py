@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.app.client import Door
+from holdfast.ports.recorder import UNRECORDED
 from holdfast.ports.store import Unavailable
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
@@ -17,6 +18,7 @@ from holdfast.settings import Settings
 from tests.simulation.audit import CODEC
 from tests.simulation.clock import ProcessClock
 from tests.simulation.databases import SimulatedDatabases
+from tests.simulation.deaths import SimulatedDeaths
 from tests.simulation.faults import KILL, PAUSE, SLOW, STEP_FAILS
 from tests.simulation.host import SimulatedHost
 from tests.simulation.keys import SimulatedKeys
@@ -123,6 +125,7 @@ class Process:
             settings=Settings(namespace=world.topics.namespace, shards=len(world.truth.rows)),
             store=store,
             ledger=ledger,
+            deaths=SimulatedDeaths(world.truth.deaths, world.truth, self.wire),
             log=log,
             keys=SimulatedKeys(world.keys, self.wire),
             codec=CODEC,
@@ -130,6 +133,7 @@ class Process:
         )
         profile.clock = clock
         profile.databases = SimulatedDatabases(world.database, self._wire("/database", OUTSIDE_RATE))
+        profile.records = UNRECORDED
         profile.host = SimulatedHost(machine, world.lives)
         self.engine = Engine(
             profile,

@@ -5,9 +5,8 @@ import asyncio
 import pytest
 
 from holdfast.adapters.avro.codec import AvroCodec
-from holdfast.app.drafts import Input, Redirect
+from holdfast.app.drafts import Input, Redirect, positions_of
 from holdfast.app.intake import BACKLOG, SLICE, Intake, as_command
-from holdfast.app.orchestrator import positions_of
 from holdfast.app.records import Topics, Wire
 from holdfast.core.commands import (
     Addressed,

@@ -177,3 +177,14 @@ class Draft:
         for key, timer in self.timers.items():
             batch = self.batch(shards[key[0]])
             batch.timers_cleared.append(key) if timer is None else batch.timers_set.append(timer)
+
+
+def positions_of(inputs: list[Input], reading: int) -> dict[tuple[str, int], int]:
+    """Tell the next offsets to read, after these inputs are committed and published, as far as `reading` read them."""
+    positions: dict[tuple[str, int], int] = {}
+    for one in inputs:
+        origin = one.origin
+        if origin is not None and one.reading == reading:
+            place = (origin.topic, origin.partition)
+            positions[place] = max(positions.get(place, 0), origin.offset + 1)
+    return positions

@@ -12,7 +12,8 @@ from typing import Any
 from holdfast.app.announcing import announce
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.commits import Commits, Failed, halves
-from holdfast.app.drafts import Draft, Input, Redirect
+from holdfast.app.deaths import UNWATCHED, DeathWatch
+from holdfast.app.drafts import Draft, Input, Redirect, positions_of
 from holdfast.app.intake import Intake
 from holdfast.app.lapses import Lapses
 from holdfast.app.live import LiveRuns, NewProgram
@@ -72,6 +73,7 @@ class Orchestrator:
         dispatch: Callable[[ExecuteStep], None] = lambda _: None,
         publishes: bool = True,
         cache_bytes: int = CACHE_BYTES,
+        deaths: DeathWatch = UNWATCHED,
     ) -> None:
         self.topics = Topics(namespace)
         self.ready = asyncio.Event()
@@ -97,6 +99,7 @@ class Orchestrator:
             process=process,
             serves=serves,
             publishes=publishes,
+            deaths=deaths,
         )
         self._commits = Commits(
             store, self._ownership, meanwhile=self._announce, committed=self._committed, failed=self._failed
@@ -114,6 +117,7 @@ class Orchestrator:
             put=self._intake.put,
             lapses=Lapses(ledger, process),
             unheard=Unheard(ledger, namespace),
+            deaths=deaths,
         )
         self._membership: Membership | None = None
         self._generation = 0
@@ -434,14 +438,3 @@ class Orchestrator:
         task = asyncio.get_running_loop().create_task(work)
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
-
-
-def positions_of(inputs: list[Input], reading: int) -> dict[tuple[str, int], int]:
-    """Tell the next offsets to read, after these inputs are committed and published, as far as `reading` read them."""
-    positions: dict[tuple[str, int], int] = {}
-    for one in inputs:
-        origin = one.origin
-        if origin is not None and one.reading == reading:
-            place = (origin.topic, origin.partition)
-            positions[place] = max(positions.get(place, 0), origin.offset + 1)
-    return positions

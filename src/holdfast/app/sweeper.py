@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
+from holdfast.app.deaths import DeathWatch
 from holdfast.app.drafts import Input, Resend, TakeInbox
 from holdfast.app.known_log import changed_at, identity_of
 from holdfast.app.lapses import Lapses
@@ -49,6 +50,7 @@ class Sweeper:
         put: Callable[[list[Input]], None],
         lapses: Lapses,
         unheard: Unheard,
+        deaths: DeathWatch,
     ) -> None:
         self._store = store
         self._log = log_
@@ -60,6 +62,7 @@ class Sweeper:
         self._put = put
         self._lapses = lapses
         self._unheard = unheard
+        self._deaths = deaths
         self._topics = recovery.topics
         self._identity = ""
         self._changed_at = 0
@@ -75,6 +78,7 @@ class Sweeper:
         await self._lookup.learn_inbox(self._ownership.shards)
         if not fresh:
             return
+        await self._deaths.read()
         records, numbers = await self._recovery.unpublished(fresh)
         await publish(records)
         rows = await self._store.shards(list(numbers))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from holdfast.app import effect_requests
+from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.drafts import AskAgain, Draft, Input, Redirect, Resend, TakeInbox
 from holdfast.app.follows import Follows, close, is_over, retry_timer
 from holdfast.app.known import Known, NotLoaded, Stuck
@@ -54,6 +55,7 @@ class Turns:
         process: str,
         serves: Callable[[str], bool],
         publishes: bool = True,
+        deaths: DeathWatch = UNWATCHED,
     ) -> None:
         self._codec = codec
         self._wire = wire
@@ -62,6 +64,7 @@ class Turns:
         self._process = process
         self._follows = Follows(process, serves)
         self._publishes = publishes
+        self._deaths = deaths
 
     def handle(self, inputs: list[Input], at: int, known: Known) -> Draft:
         """Handle a slice at store time `at`; every run it is about is in memory or in `known`."""
@@ -76,6 +79,7 @@ class Turns:
             if one.run_id:
                 # Even a command that changes nothing is decided by the owner alone: its shard is fenced, too.
                 draft.batch(one.shard)
+        self._deaths.recorder.landed()
         draft.seal(shards)
         return draft
 
@@ -85,6 +89,9 @@ class Turns:
             draft.prompt.append(command.record)
             return
         live = self._live.get(one.run_id) or self._enter(draft, one, at, known)
+        self._deaths.recorder.turn(one.run_id, live.run.incarnation, live.run.seq)
+        if self._deaths:
+            self._beware(live)
         at = max(at, live.last_at)
         if isinstance(command, CompleteStep) and one.incarnation == live.run.incarnation:
             self._advance(draft, live, command, at, known)  # the hot path: nothing else to ask
@@ -135,12 +142,25 @@ class Turns:
         live.started_at = stored.row.started_at
         self._live.add(live)
         if run.status == RUNNING:
+            self._deaths.recorder.turn(run.run_id, run.incarnation, run.seq)
             try:
-                live.program, _ = reprogram(run.run_id, run.incarnation, history, self._new_program)
+                live.program, _ = reprogram(run.run_id, run.incarnation, history, self._programs(run, run.workflow))
             except ProgramStuck as stuck:
                 # The input that woke the run is recorded first and then waits with the park (core/replay.py).
                 live.program = Stuck(stuck)
         return live
+
+    def _programs(self, run: Run, workflow: str) -> NewProgram:
+        """Give what makes the code of a run; what stands for it, if processes died of it."""
+        stuck = self._deaths.stuck(run, workflow) if self._deaths else None
+        return self._new_program if stuck is None else lambda _run_id, _incarnation: Stuck(stuck)
+
+    def _beware(self, live: LiveRun) -> None:
+        """Stop code that is in memory, if it is heard only now that processes died of it."""
+        stuck = self._deaths.stuck(live.run, live.run.workflow)
+        if stuck is not None and live.program is not None:
+            live.program.evict()
+            live.program = Stuck(stuck)
 
     def _advance(
         self, draft: Draft, live: LiveRun, command: Command, at: int, known: Known, *, runs_code: bool = True
@@ -153,7 +173,8 @@ class Turns:
             else:
                 program = live.program if before.status in {RUNNING, ""} else None
                 if runs_code and not before.status and isinstance(command, StartRun):
-                    program = live.program = self._new_program(before.run_id, before.incarnation)
+                    make = self._programs(before, command.workflow)
+                    program = live.program = make(before.run_id, before.incarnation)
                 after, happened = advance(before, program, command, at)
             stored = self._stored(after, before.seq, happened, at)
         except DeadLetter:
@@ -199,7 +220,10 @@ class Turns:
             live.program.evict()
         try:
             program, rebuilt = reprogram(
-                live.run.run_id, live.run.incarnation, known.histories[live.run.run_id], self._new_program
+                live.run.run_id,
+                live.run.incarnation,
+                known.histories[live.run.run_id],
+                self._programs(live.run, live.run.workflow),
             )
         except ProgramStuck as stuck:
             resumed = e.RunResumed(by=command.by)

@@ -3,6 +3,7 @@
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.kafka.log import KafkaLog
 from holdfast.adapters.memory.keys import MemoryKeys
+from holdfast.adapters.postgres.deaths import PostgresDeaths
 from holdfast.adapters.postgres.ledger import PostgresLedger
 from holdfast.adapters.postgres.store import PostgresStore
 from holdfast.adapters.redis.keys import RedisKeys
@@ -26,6 +27,7 @@ def assemble(settings: Settings) -> Profile:
         settings=settings,
         store=store,
         ledger=PostgresLedger(store),
+        deaths=PostgresDeaths(store),
         log=KafkaLog(settings.log.removeprefix("kafka://"), options=options),
         keys=_keys(settings),
         codec=AvroCodec(),

@@ -2,6 +2,7 @@
 
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.memory.keys import MemoryKeys
+from holdfast.adapters.sqlite.deaths import SqliteDeaths
 from holdfast.adapters.sqlite.ledger import SqliteLedger
 from holdfast.adapters.sqlite.log import EmbeddedLog
 from holdfast.adapters.sqlite.store import SqliteStore
@@ -15,6 +16,7 @@ def assemble(settings: Settings) -> Profile:
         settings=settings,
         store=store,
         ledger=SqliteLedger(store),
+        deaths=SqliteDeaths(store),
         log=EmbeddedLog(store),
         keys=MemoryKeys(),
         codec=AvroCodec(),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.effects import EffectExecution, carrier
 from holdfast.app.invocation import Invoker
 from holdfast.app.local_worker import LocalWorker
@@ -26,6 +27,7 @@ def orchestrator_of(
     serves: Callable[[str], bool] | None = None,
     local: LocalWorker | None = None,
     cache_bytes: int = CACHE_BYTES,
+    deaths: DeathWatch = UNWATCHED,
 ) -> Orchestrator:
     """Put an orchestrator together; with `local`, tasks of queues that it `serves` are handed over in memory."""
     return Orchestrator(
@@ -44,6 +46,7 @@ def orchestrator_of(
         dispatch=local.submit if local is not None else (lambda _: None),
         publishes=not profile.embedded,
         cache_bytes=cache_bytes,
+        deaths=deaths,
     )
 
 
@@ -85,6 +88,9 @@ class Engine:
         self._serving: list[asyncio.Task[None]] = []
         self._takes = True
         self._invoker = Invoker(concurrency)
+        self._deaths = DeathWatch(
+            profile.deaths, profile.records, profile.clock, process=self.process, shards=profile.shards
+        )
         self._effects = effects_of(profile, self.process, self._invoker)
         execution = Execution(profile.store, self._effects)
         if orchestrator and worker and local:
@@ -97,6 +103,7 @@ class Engine:
                 serves=None if self._local is None else (lambda queue: self._takes and (not wanted or queue in wanted)),
                 local=self._local,
                 cache_bytes=cache_bytes,
+                deaths=self._deaths,
             )
         if worker and not profile.embedded:
             self.worker = Worker(
@@ -125,8 +132,9 @@ class Engine:
     async def start(self) -> None:
         """Begin to serve, and wait until shards and queues are here."""
         await self._profile.ledger.register(self._profile.host.me(self.process))
+        await self._deaths.begin()
         parts = [part for part in (self.orchestrator, self.worker) if part is not None]
-        self._serving = [asyncio.get_running_loop().create_task(part.serve()) for part in parts]
+        self._serving = [asyncio.get_running_loop().create_task(part.serve()) for part in (*parts, self._deaths)]
         waiting = asyncio.get_running_loop().create_task(ready(parts))
         done, _ = await asyncio.wait([waiting, *self._serving], return_when=asyncio.FIRST_COMPLETED)
         if waiting not in done:
@@ -134,6 +142,10 @@ class Engine:
             await self.stop(drain=0)
             for task in done:
                 task.result()
+
+    def leave_no_record(self) -> None:
+        """Say that whatever ends this process is no accident."""
+        self._deaths.close()
 
     async def failed(self) -> None:
         """Wait until a part ends, which it never does by itself, and raise its error."""
@@ -152,6 +164,7 @@ class Engine:
 
     async def stop(self, *, drain: float = DRAIN) -> None:
         """Stop taking, finish what runs up to `drain` seconds, commit and publish it, leave the groups."""
+        self._deaths.stopping()
         try:
             if drain > 0:
                 # A log that is away takes nothing: what is not said is said by the next owner of the shards.
@@ -164,6 +177,7 @@ class Engine:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
         await self._say_goodbye()
+        self._deaths.close()
 
     async def _say_goodbye(self) -> None:
         """Whoever has finished what it ran sends nothing any more, and says so; else its silence says nothing."""

@@ -6,17 +6,22 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.kafka import catalogue
 from holdfast.adapters.linux import LinuxHost
+from holdfast.adapters.recorder import FlightFolder
+from holdfast.core.identity import digest
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
 from holdfast.ports.databases import Databases
+from holdfast.ports.deaths import Deaths
 from holdfast.ports.host import Host
 from holdfast.ports.keys import Keys
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import Log, Topic
+from holdfast.ports.recorder import FlightRecords
 from holdfast.ports.store import NotInstalled, Store, Unavailable
 from holdfast.settings import Settings
 
@@ -59,17 +64,28 @@ class StoreClock:
 
 
 class Profile:
-    """Store, ledger, log, keys, clock and codec of one installation; the ledger opens and closes with the store."""
+    """Store, ledger, deaths, log, keys, clock, codec of one installation; ledger and deaths are in the store."""
 
     def __init__(
-        self, *, settings: Settings, store: Store, ledger: Ledger, log: Log, keys: Keys, codec: Codec, embedded: bool
+        self,
+        *,
+        settings: Settings,
+        store: Store,
+        ledger: Ledger,
+        deaths: Deaths,
+        log: Log,
+        keys: Keys,
+        codec: Codec,
+        embedded: bool,
     ) -> None:
         self.settings = settings
         self.namespace = settings.namespace
         self.store = store
         self.ledger = ledger
+        self.deaths = deaths
         self.databases: Databases = NamedDatabases(settings.databases)
         self.host: Host = LinuxHost()
+        self.records: FlightRecords = FlightFolder(records_folder(settings))
         self.log = log
         self.keys = keys
         self.codec = codec
@@ -105,6 +121,15 @@ def _shards(facts: Mapping[str, str]) -> int:
     if "shards" not in facts:  # the last thing that the store's installation writes
         raise NotInstalled("the installation was cut off before its end: run holdfast install")
     return int(facts["shards"])
+
+
+def records_folder(settings: Settings) -> Path:
+    """Name the folder of the flight recorders: that of one installation, on this machine."""
+    if settings.profile == "embedded":
+        file = Path(settings.store.removeprefix("sqlite:///"))
+        return (Path(settings.state) if settings.state else file.parent) / f"{file.name}.flight"
+    where = digest(settings.store.encode()).hex()[:8]
+    return Path(settings.state or ".holdfast") / f"{settings.namespace}-{where}.flight"
 
 
 def process_name() -> str:

@@ -44,6 +44,7 @@ async def serve(
         engine = Engine(
             profile, orchestrator=orchestrator, worker=worker, local=local, queues=queues, concurrency=concurrency
         )
+        stack.callback(engine.leave_no_record)
         await stack.enter_async_context(health(settings.health, lambda: engine.ready))
         install_guard()
         stack.enter_context(watching(settings.turn_limit))
