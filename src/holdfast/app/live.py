@@ -15,6 +15,7 @@ from holdfast.core.replay import Program, ProgramStuck, Rebuilt
 from holdfast.core.run import ENDED, Run
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import StoredRun
+from holdfast.sdk.failures import describe
 
 RUN_BYTES = 9_000
 """What a run in memory costs besides its payloads, measured (docs/performance.md)."""
@@ -143,6 +144,6 @@ def reprogram(
         raise
     except Exception as error:
         program.evict()
-        raise ProgramStuck("engine_error", f"replay of run {run_id} failed in the engine: {error!r}") from error
+        raise ProgramStuck("engine_error", f"replay of run {run_id} failed in the engine: {describe(error)}") from error
     program.take_blobs()
     return program, rebuilt

@@ -234,6 +234,7 @@ class Orchestrator:
             draft = self._turns.handle(mine, self._clock.now(), known)
             draft.on_trust = known.on_trust
             self._lookup.remember(known)
+            self._intake.again(mine[len(draft.inputs) :])
             self._commits.put(draft)
 
     async def _before_resume(self, inputs: list[Input]) -> list[Input]:

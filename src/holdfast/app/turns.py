@@ -3,6 +3,7 @@
 Laws of this file:
 - Pure work in memory: no await between the first input of a slice and its draft.
 - One run's trouble is that run's alone: what raises in our own code parks the run, and the slice goes on.
+- Code that takes its time does not add up: a slice ends early when it has taken long, and the process is heard of.
 """
 
 import logging
@@ -35,9 +36,13 @@ from holdfast.core.replay import ProgramStuck, advance, resume
 from holdfast.core.run import RUNNING, DeadLetter, Run, evolve, outcome
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import InboxRow, StoredEvent
+from holdfast.sdk.failures import describe, trace_of
+from holdfast.sdk.turn_limit import PULSE
 
 log = logging.getLogger(__name__)
 
+BEATS = 1
+"""How many looks of the watchdog, some quarters of a second apart, a slice may last before it is cut."""
 RECORDED = (StartRun, CompleteStep, SignalRun, CancelRun, FailStep, HearLedger, ResolveEffect, ResumeRun)
 """What came in and may be noted without the run's code."""
 
@@ -67,10 +72,14 @@ class Turns:
         self._deaths = deaths
 
     def handle(self, inputs: list[Input], at: int, known: Known) -> Draft:
-        """Handle a slice at store time `at`; every run it is about is in memory or in `known`."""
+        """Handle a slice at store time `at`; every run it is about is in memory or in `known`.
+
+        The draft's inputs are those that were handled; what is left of the slice is to be fed again.
+        """
         draft = Draft(inputs)
         shards: dict[str, int] = {}
-        for one in inputs:
+        enough = PULSE.beats + BEATS
+        for number, one in enumerate(inputs, 1):
             shards[one.run_id] = one.shard
             try:
                 self._handle(draft, one, at, known)
@@ -79,6 +88,9 @@ class Turns:
             if one.run_id:
                 # Even a command that changes nothing is decided by the owner alone: its shard is fenced, too.
                 draft.batch(one.shard)
+            if PULSE.beats > enough:
+                draft.inputs = inputs[:number]
+                break
         self._deaths.recorder.landed()
         draft.seal(shards)
         return draft
@@ -179,8 +191,8 @@ class Turns:
             stored = self._stored(after, before.seq, happened, at)
         except DeadLetter:
             raise
-        except Exception as error:  # the law of this file: our own fault parks one run
-            log.exception("run %s is parked: an error of the engine", before.run_id)
+        except Exception as error:  # noqa: BLE001 - the law of this file: our own fault parks one run
+            log.error("run %s is parked: an error of the engine\n%s", before.run_id, trace_of(error))
             after, happened, stored = self._park(before, command, error, at)
         if not happened:
             left = effect_requests.after_the_end(draft, live, command, at)
@@ -208,9 +220,10 @@ class Turns:
                     return after, happened, self._stored(after, before.seq, happened, at)
             except DeadLetter:
                 raise
-            except Exception:
-                log.exception("run %s: what came in cannot be recorded", before.run_id)
-        raise DeadLetter("engine_error", f"what came in for run {before.run_id} cannot be recorded: {error!r}")
+            except Exception as again:  # noqa: BLE001 - as in _advance
+                log.error("run %s: what came in cannot be recorded\n%s", before.run_id, trace_of(again))
+        text = f"what came in for run {before.run_id} cannot be recorded: {describe(error)}"
+        raise DeadLetter("engine_error", text)
 
     def _resume(self, live: LiveRun, command: ResumeRun, at: int, known: Known) -> tuple[Run, list[e.Event]]:
         stored = known.stored.get(live.run.run_id)
@@ -385,6 +398,8 @@ def park(run: Run, command: Command | None, error: Exception) -> tuple[Run, list
     happened: list[e.Event] = []
     if isinstance(command, RECORDED):
         run, happened = advance(run, None, command, 0)
-    detail = f"an error of the engine, not of the workflow: {error!r}. Report it, then: holdfast resume {run.run_id}"
+    detail = (
+        f"an error of the engine, not of the workflow: {describe(error)}. Report it, then: holdfast resume {run.run_id}"
+    )
     run, parked = advance(run, None, ParkRun(reason="engine_error", detail=detail), 0)
     return run, [*happened, *parked]

@@ -67,6 +67,18 @@ _numbers = iter(range(1, sys.maxsize)).__next__
 _thread: Final = threading.get_ident
 
 
+class _Pulse:
+    """Counts how often a watchdog of this process has looked: a coarse clock that costs nobody a call."""
+
+    __slots__ = ("beats",)
+
+    def __init__(self) -> None:
+        self.beats = 0
+
+
+PULSE: Final = _Pulse()
+
+
 def enter(whose: Turn) -> None:
     """Begin a turn on this thread."""
     _turns[_thread()] = (_numbers(), whose)
@@ -144,6 +156,7 @@ class Watchdog:
             self._wind_up()
             # Time of our own: what passes while the whole process is stopped is not the turn's.
             self._time += pause
+            PULSE.beats += 1
             overdue = [self._look(thread, *current) for thread, current in list(_turns.items())]
             pause = AGAIN if any(overdue) else self.limit / 8
 
@@ -182,8 +195,8 @@ class Watchdog:
     def _give_up(self, thread: int, lasted: float) -> None:
         place = place_of(sys._current_frames().get(thread))  # noqa: SLF001 - the only way to another thread's frame
         self._end(
-            f"a turn of workflow code does not end after {lasted:.0f} s, and cannot be interrupted: {place}. This process "
-            "ends; whoever takes its shards over parks the run"
+            f"a turn of workflow code does not end after {lasted:.0f} s, and cannot be interrupted: {place}. "
+            "This process ends; whoever takes its shards over parks the run"
         )
 
 
