@@ -362,3 +362,33 @@ async def test_it_is_awaited_within_the_time_of_the_attempt() -> None:
 
     with pytest.raises(TimeoutError, match="took longer than"):
         await outcome(Invoker(1), of(endless, timeout=0.05))
+
+
+# -- the event loop
+
+
+async def test_who_blocks_the_event_loop_is_named_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    gate = threading.Event()
+
+    async def function() -> None:
+        await asyncio.sleep(0)
+        gate.wait(0.5)
+
+    invoker = Invoker(1)
+    with caplog.at_level(logging.WARNING), invoker.observing(threshold=0.1):
+        await invoker.run(of(function))
+        await until(lambda: "has let the event loop go on" in caplog.text)
+    assert "step crunch#1 of run run (attempt 1) blocks the event loop" in caplog.text
+    assert "test_invocation.py" in caplog.text
+    assert "gate.wait(0.5)" in caplog.text
+
+
+async def test_who_runs_often_and_briefly_blocks_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async def function() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+
+    invoker = Invoker(1)
+    with caplog.at_level(logging.WARNING), invoker.observing(threshold=0.1):
+        await invoker.run(of(function))
+    assert "blocks" not in caplog.text

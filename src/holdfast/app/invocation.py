@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.app.blocking import THRESHOLD, Running, name_of, observing
 from holdfast.app.threads import Outcome, ThreadCall, Threads
 from holdfast.core.commands import ExecuteStep
 from holdfast.sdk.verdicts import NotSent
@@ -106,6 +107,7 @@ class Invoker:
 
     def __init__(self, width: int) -> None:
         self._threads = Threads(width)
+        self._running = Running()
         self.outlived = 0
         self._closing = False
 
@@ -137,6 +139,10 @@ class Invoker:
         self.drain()
         self._closing = True
 
+    def observing(self, threshold: float = THRESHOLD) -> AbstractContextManager[None]:
+        """Tell meanwhile, in the log, which attempts block the event loop of the present thread."""
+        return observing(self._running, _driven.__code__, threshold)
+
     def is_stopped(self) -> bool:
         """Tell whether the end of the process wants the present task to end; else a CancelledError is the author's."""
         task = asyncio.current_task()
@@ -152,7 +158,7 @@ class Invoker:
         error: Exception | asyncio.CancelledError | None = None
         value: Any = None
         try:
-            value = await _driven(contained(_begin, invocation), waits, limit)
+            value = await _driven(contained(_begin, invocation), waits, limit, self._running, invocation.task)
         except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - it is told below
             error = raised
         limit.end()
@@ -208,7 +214,7 @@ class Invoker:
         log.warning(
             "%s took longer than its %g s and keeps its thread until it returns, for it cannot be stopped; so do "
             "%d of %d threads. Give what it waits for a timeout, or write async def",
-            _name(invocation.task),
+            name_of(invocation.task),
             invocation.task.timeout,
             self.outlived,
             self._threads.width,
@@ -219,7 +225,7 @@ class Invoker:
 
     def _returned(self, task: ExecuteStep, _: asyncio.Future[Outcome | None]) -> None:
         self.outlived -= 1
-        log.warning("%s has returned, after its time, and its thread is free", _name(task))
+        log.warning("%s has returned, after its time, and its thread is free", name_of(task))
 
 
 class _Limit:
@@ -247,7 +253,9 @@ class _Limit:
 
 
 @coroutine
-def _driven(work: Any, waits: Callable[[], None], limit: _Limit) -> Generator[Any, Any, Any]:
+def _driven(
+    work: Any, waits: Callable[[], None], limit: _Limit, running: Running, task: ExecuteStep
+) -> Generator[Any, Any, Any]:
     """Await a coroutine of an author's; boxes what is no Exception."""
     if type(work) is not CoroutineType:
         work = _awaiting(work)
@@ -255,6 +263,8 @@ def _driven(work: Any, waits: Callable[[], None], limit: _Limit) -> Generator[An
     given: BaseException | None = None
     begun = False
     while True:
+        running.entries += 1
+        running.task = task
         try:
             awaited = resume(given)
         except StopIteration as done:
@@ -264,6 +274,7 @@ def _driven(work: Any, waits: Callable[[], None], limit: _Limit) -> Generator[An
         except BaseException as error:  # noqa: BLE001 - whatever an author's function raises is its failure
             raise Escaped(error) from None
         finally:
+            running.task = None
             given = None  # or an exception would hold this frame, which holds it
         if not begun:
             begun = True
@@ -301,7 +312,3 @@ def _begin(invocation: Invocation) -> Any:
 
 def _too_late(task: ExecuteStep) -> TimeoutError:
     return TimeoutError(f"attempt {task.attempt} took longer than {task.timeout:g} s")
-
-
-def _name(task: ExecuteStep) -> str:
-    return f"{task.kind} {task.step_id} of run {task.run_id} (attempt {task.attempt})"

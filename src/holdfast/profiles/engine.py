@@ -87,11 +87,11 @@ class Engine:
         self._local: LocalWorker | None = None
         self._serving: list[asyncio.Task[None]] = []
         self._takes = True
-        self._invoker = Invoker(concurrency)
+        self.invoker = Invoker(concurrency)
         self._deaths = DeathWatch(
             profile.deaths, profile.records, profile.clock, process=self.process, shards=profile.shards
         )
-        self._effects = effects_of(profile, self.process, self._invoker)
+        self._effects = effects_of(profile, self.process, self.invoker)
         execution = Execution(profile.store, self._effects)
         if orchestrator and worker and local:
             self._local = LocalWorker(execution, self._put_result, concurrency=concurrency)
@@ -156,7 +156,7 @@ class Engine:
     async def _drain(self, deadline: float) -> None:
         """Let both workers finish in the same time; what is scheduled meanwhile is for other processes."""
         self._takes = self._profile.embedded  # there are no others
-        self._invoker.drain()
+        self.invoker.drain()
         workers = [part.drain(deadline) for part in (self.worker, self._local) if part is not None]
         await asyncio.gather(*workers)
         if self.orchestrator is not None:
@@ -172,7 +172,7 @@ class Engine:
                     async with asyncio.timeout(drain + SAYING):
                         await self._drain(drain)
         finally:
-            self._invoker.close()
+            self.invoker.close()
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)

@@ -48,6 +48,7 @@ async def serve(
         await stack.enter_async_context(health(settings.health, lambda: engine.ready))
         install_guard()
         stack.enter_context(watching(settings.turn_limit))
+        stack.enter_context(engine.invoker.observing())
         await engine.start()
         # What lives from here on to the end is not the collector's business (docs/performance.md).
         gc.freeze()
