@@ -14,6 +14,9 @@ class NoTimers:
     def cancel(self, timer: DurableTimer) -> None:
         raise AssertionError
 
+    def is_waiting(self) -> bool:
+        return False
+
 
 trace: list[str] = []
 

@@ -36,6 +36,9 @@ class NoTimers:
     def cancel(self, timer: DurableTimer) -> None:
         raise AssertionError
 
+    def is_waiting(self) -> bool:
+        return False
+
 
 @pytest.fixture(autouse=True)
 def guarded() -> None:

@@ -45,6 +45,9 @@ class Run:
         del self.open[timer.number]
         self.cancelled.append(timer.number)
 
+    def is_waiting(self) -> bool:
+        return bool(self.open or self.steps)
+
     def step(self, name: str) -> asyncio.Future[Any]:
         """What a durable call looks like to the loop."""
         self.loop.require_live()

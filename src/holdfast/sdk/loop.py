@@ -21,13 +21,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextvars import Context, copy_context
 from typing import Any, Final, Protocol, TypeAlias
 
-import msgspec
-
 from holdfast.sdk import generators
+from holdfast.sdk.cancellation import Cancellations
 from holdfast.sdk.eviction import Evicted, forget_callbacks, forget_frames, unwind, unwind_generator
 from holdfast.sdk.frames import blamed, standing
 from holdfast.sdk.guard import RefusingLoop
+from holdfast.sdk.handles import Handle
 from holdfast.sdk.running_loop import TASK_OF_THREAD, enter, leave, set_aside, take_up
+from holdfast.sdk.tasks import Future, Task
 from holdfast.sdk.turn_limit import TURN_STEPS, TurnTooLong
 from holdfast.sdk.unordered import close, order_asyncio
 
@@ -39,21 +40,6 @@ Handler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], objec
 
 _MICROS: Final = 1_000_000
 _warn_unawaited: Final = warnings._warn_unawaited_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - called by the interpreter
-
-
-class Handle(msgspec.Struct, eq=False):
-    """A callback that waits for its turn. asyncio's own also keeps a loop, a traceback and a repr."""
-
-    callback: Callable[..., object] | None
-    args: tuple[Any, ...]
-    context: Context
-
-    def cancel(self) -> None:
-        self.callback = None
-        self.args = ()
-
-    def cancelled(self) -> bool:
-        return self.callback is None
 
 
 class DurableTimer(Handle):
@@ -75,6 +61,7 @@ class DurableTimer(Handle):
         """Called by the loop's owner when TimerFired is applied; the callback runs in the next turn."""
         if self.is_open and self.callback is not None:
             self.is_open = False
+            self.loop.reach(self.moment)
             self.loop._ready.append(self)  # noqa: SLF001 - one concept in two classes
 
     def cancel(self) -> None:
@@ -93,6 +80,9 @@ class Timers(Protocol):
     def cancel(self, timer: DurableTimer) -> None:
         """Called at most once, and never after `timer` fired."""
 
+    def is_waiting(self) -> bool:
+        """Whether anything outside may bring another turn."""
+
 
 class _NoTimers:
     """Of a dropped run: so that its loop no longer refers to its owner."""
@@ -103,31 +93,11 @@ class _NoTimers:
     def cancel(self, timer: DurableTimer) -> None:
         """Nothing waits any more."""
 
+    def is_waiting(self) -> bool:
+        return False
+
 
 _NO_TIMERS: Final = _NoTimers()
-
-
-class Future(asyncio.Future[Any]):
-    __slots__ = ("number",)
-
-    number: int
-
-    def __hash__(self) -> int:
-        return self.number
-
-
-class Task(asyncio.Task[Any]):
-    __slots__ = ("number",)
-
-    number: int
-
-    def __hash__(self) -> int:
-        try:
-            return self.number
-        except AttributeError:
-            # asyncio's registry of all tasks asks while the task is built, and remembers: were the answer the number,
-            # the first tasks of all runs of the process would collide there.
-            return object.__hash__(self)
 
 
 class WorkflowLoop(RefusingLoop):
@@ -136,10 +106,12 @@ class WorkflowLoop(RefusingLoop):
         "_generators",
         "_handler",
         "_numbers",
+        "_reached",
         "_ready",
         "_sweep_at",
         "_tasks",
         "_timer_numbers",
+        "cancellations",
         "evicted",
         "interrupted",
         "now",
@@ -155,9 +127,11 @@ class WorkflowLoop(RefusingLoop):
         self.overdue = False
         self.interrupted: TurnTooLong | None = None
         self.now = 0.0
+        self._reached = 0.0
         self.evicted = False
         self.unhandled: list[dict[str, Any]] = []
         self._ready: deque[Handle] = deque()
+        self.cancellations = Cancellations(self._ready)
         self._tasks: list[Task] = []
         self._sweep_at = 16
         self._numbers = 0
@@ -170,7 +144,13 @@ class WorkflowLoop(RefusingLoop):
 
     def set_time(self, micros: int) -> None:
         """The time of the turns to come, in microseconds since the Unix epoch."""
-        self.now = micros / _MICROS
+        now = micros / _MICROS
+        self.now = max(self._reached, now)
+
+    def reach(self, moment: float) -> None:
+        """A timer of `moment` fires, at its due time: in microseconds that may be a little before the moment."""
+        self._reached = max(self._reached, moment)
+        self.now = max(self.now, moment)
 
     def require_live(self) -> None:
         """Every durable call asks here first."""
@@ -195,6 +175,9 @@ class WorkflowLoop(RefusingLoop):
         ready = self._ready
         if not ready:
             return
+        cancellations = self.cancellations
+        if cancellations.is_stirred:
+            cancellations.begin_turn()
         # What enter() and leave() do, written out: a turn comes here for every event.
         outer = _get_running_loop()
         if outer is self:
@@ -202,32 +185,47 @@ class WorkflowLoop(RefusingLoop):
         outside = set_aside(outer) if TASK_OF_THREAD else None
         _set_running_loop(self)
         hooks = generators.watch(WorkflowLoop)
-        handle: Handle | None
-        left = self.turn_steps
+        left = quiet = self.turn_steps
         try:
-            while ready:
-                left -= 1
-                if left < 0 or self.overdue:
-                    break
-                handle = ready.popleft()
-                callback = handle.callback
-                if callback is None:
-                    continue
-                try:
-                    handle.context.run(callback, *handle.args)
-                except (KeyboardInterrupt, SystemExit):
-                    continue  # the author's exit() ends the task that called it, which bears it, and nothing else
-                except BaseException as error:  # noqa: BLE001 - as in asyncio: the owner decides
-                    self.call_exception_handler({"message": "a callback raised", "exception": error})
-            if left < 0 or self.overdue:
-                raise self._too_long(left)
+            while True:
+                left = self._run_ready(left)
+                if left == quiet or not cancellations.held:
+                    return
+                quiet = left - cancellations.release()
         finally:
-            handle = callback = None  # a failure's traceback may keep this frame
             if hooks is not None:
                 sys.set_asyncgen_hooks(*hooks)
             _set_running_loop(outer)
             if TASK_OF_THREAD:
                 take_up(outer, outside)
+
+    def _run_ready(self, left: int) -> int:
+        """Run what is ready, in `left` steps at most; the answer is how many are left then."""
+        ready, cancelled = self._ready, self.cancellations.made
+        handle: Handle | None
+        try:
+            while ready:
+                left -= 1
+                if left < 0 or self.overdue:
+                    raise self._too_long(left)
+                handle = ready.popleft()
+                callback, args = handle.callback, handle.args
+                if callback is None:
+                    continue
+                try:
+                    handle.context.run(callback, *args)
+                except (KeyboardInterrupt, SystemExit):
+                    pass  # the author's exit() ends the task that called it, which bears it, and nothing else
+                except BaseException as error:  # noqa: BLE001 - as in asyncio: the owner decides
+                    self.call_exception_handler({"message": "a callback raised", "exception": error})
+                if cancelled:
+                    self.cancellations.settle(callback, args, self.timers)
+            if self.overdue:
+                raise self._too_long(left)
+        finally:
+            handle = callback = None  # a failure's traceback may keep this frame
+            args = ()
+        return left
 
     def _too_long(self, left: int) -> TurnTooLong:
         if self.interrupted is not None:
@@ -254,6 +252,7 @@ class WorkflowLoop(RefusingLoop):
             for generator in self._abandoned:
                 unwind_generator(generator)
             self._ready.clear()
+            self.cancellations.forget()
             self._tasks.clear()
             self._abandoned.clear()
             generators.disown(self._generators or (), self)

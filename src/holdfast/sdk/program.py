@@ -35,6 +35,7 @@ from holdfast.sdk.definitions import EFFECT, Caller, Step, StepError, Workflow
 from holdfast.sdk.failures import describe, failure_of, innermost
 from holdfast.sdk.guard import NotDeterministic
 from holdfast.sdk.loop import DurableTimer, Evicted, WorkflowLoop
+from holdfast.sdk.shield import CLOSED, Shield, Verdict
 from holdfast.sdk.turn_limit import TURN_STEPS, TurnTooLong
 from holdfast.sdk.values import UnfitValue, decode, decoder
 
@@ -45,12 +46,6 @@ Read = Callable[[Payload], bytes]
 """Give the bytes of a payload; raises ProgramStuck when its blob is not there."""
 
 FOR_EVER = 2**62
-_CLOSED = object()
-"""What an effect's future holds when the ledger has closed the effect: nothing was sent."""
-
-
-def _is_told(future: asyncio.Future[Any]) -> bool:
-    return future.done() and not future.cancelled()
 
 
 class ProgramLoop(WorkflowLoop):
@@ -96,11 +91,11 @@ class LiveProgram:
         "_main",
         "_namespace",
         "_open",
-        "_owed",
         "_random",
         "_read",
         "_requests",
         "_run_id",
+        "_shield",
         "_signals",
         "_timers",
         "_waiters",
@@ -129,7 +124,7 @@ class LiveProgram:
         self._workflow: Workflow[..., Any] | None = None
         self._requests: list[Request] = []
         self._open: dict[str, tuple[asyncio.Future[Any], Step[..., Any]]] = {}
-        self._owed: dict[asyncio.Task[Any], int] = {}
+        self._shield = Shield(self._loop)
         self._counters: dict[str, int] = {}
         self._ids: set[str] = set()
         self._timers: dict[str, DurableTimer] = {}
@@ -183,7 +178,7 @@ class LiveProgram:
             case e.StepCancelled(step_id=step_id):
                 future, _ = self._open.pop(step_id, (None, None))
                 if future is not None and not future.done():
-                    future.set_result(_CLOSED)
+                    future.set_result(CLOSED)
             case e.CancelRequested():
                 if self._main is not None:
                     self._main.cancel()
@@ -220,7 +215,7 @@ class LiveProgram:
         self._timers.clear()
         self._waiters.clear()
         self._signals.clear()
-        self._owed.clear()
+        self._shield.owed.clear()
 
     # -- what outside events do to the code
 
@@ -308,10 +303,12 @@ class LiveProgram:
                 at=self._at,
             )
         )
+        if is_effect:
+            verdict = Verdict(self._loop, step_id, self._withdraw)
+            self._open[step_id] = (verdict, step)
+            return await self._shield.wait(verdict)
         future = self._loop.durable_future()
         self._open[step_id] = (future, step)
-        if is_effect:
-            return await self._verdict(step_id, step, future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -319,44 +316,8 @@ class LiveProgram:
                 self._requests.append(AbandonStep(step_id=step_id))
             raise
 
-    async def _verdict(self, step_id: str, step: Step[..., Any], future: asyncio.Future[Any]) -> Any:
-        """Wait for what the ledger says of an effect, whoever cancels the wait.
-
-        A cancellation is a request to the ledger. If it comes too late, the caller gets the effect's result or error as
-        if nothing had been, and is cancelled where it waits next: with the receipt at hand.
-        """
-        task = asyncio.current_task(self._loop)
-        assert task is not None  # noqa: S101 - durable calls are awaited in tasks of the run's own loop
-        owed = 0
-        try:
-            while True:
-                try:
-                    value = await future
-                except asyncio.CancelledError:
-                    if self._loop.evicted:
-                        raise
-                    if not owed and not _is_told(future):
-                        self._requests.append(WithdrawStep(step_id=step_id))
-                    owed = task.cancelling()
-                    if not _is_told(future):
-                        future = self._loop.durable_future()
-                        self._open[step_id] = (future, step)
-                    continue
-                if value is _CLOSED:
-                    owed = 0
-                    raise asyncio.CancelledError
-                return value
-        finally:
-            if owed and not self._loop.evicted:
-                self._owed[task] = owed
-                self._loop.call_soon(self._cancel_now, task)
-
-    def _cancel_now(self, task: asyncio.Task[Any]) -> None:
-        """Deliver a cancellation that an effect has overtaken, unless whoever asked for it has taken it back."""
-        owed = self._owed.pop(task, 0)
-        if owed and not task.done() and task.cancelling() >= owed:
-            task.uncancel()
-            task.cancel()
+    def _withdraw(self, step_id: str) -> None:
+        self._requests.append(WithdrawStep(step_id=step_id))
 
     async def wait_signal(self, name: str, kind: Any) -> Any:
         self._require_live()
@@ -400,10 +361,8 @@ class LiveProgram:
     def _require_live(self) -> None:
         if self._loop.evicted:
             raise Evicted
-        if self._owed:
-            task = asyncio.current_task(self._loop)
-            if task is not None and task.cancelling() >= self._owed.pop(task, FOR_EVER):
-                raise asyncio.CancelledError
+        if self._shield.owed:
+            self._shield.raise_owed()
 
     # -- the Timers of loop.py
 
@@ -416,3 +375,6 @@ class LiveProgram:
         timer_id = f"timer#{timer.number}"
         if self._timers.pop(timer_id, None) is not None:
             self._requests.append(CancelTimer(timer_id=timer_id))
+
+    def is_waiting(self) -> bool:
+        return bool(self._open or self._timers or any(self._waiters.values()))
