@@ -2,6 +2,7 @@
 
 Laws of this file:
 - The first SIGINT or SIGTERM drains: what runs is finished, committed and published. The second ends at once.
+- Both are heard between any two steps of Python, whatever blocks the event loop; a drain that is blocked has an end.
 - On start, one line tells what is served and where.
 """
 
@@ -10,17 +11,21 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from holdfast.cli.apps import load_app
-from holdfast.cli.failures import INTERRUPTED, USAGE, CommandFailed
+from holdfast.cli.failures import INTERRUPTED, USAGE, CommandFailed, told
 from holdfast.cli.frame import Subcommand, reaching, settings_of
 
 if TYPE_CHECKING:
+    from holdfast.cli.event_loop import Deadline
     from holdfast.settings import Settings
 
+LAST = 3.0
+"""Seconds for the last words of a service, beside those for draining."""
 _SHOWN = ("health", "instance", "turn-limit")
 _concurrency = click.option(
     "--concurrency", type=click.IntRange(1), default=256, show_default=True, help="Steps executed at once."
@@ -111,7 +116,7 @@ def serve_app(
     concurrency: int = 256,
 ) -> None:
     """Load the application, serve it, and end with the code of what ended it."""
-    import uvloop
+    from holdfast.cli.event_loop import leave_with, run_to_end
 
     _ = settings.profile  # raises before the author's code runs, when store and log do not go together
     _tell_warnings()
@@ -119,7 +124,13 @@ def serve_app(
     _require(app, workflows=orchestrator, steps=worker and not orchestrator)
     service = _Service(context.info_name or "", settings)
     work = service.serve(orchestrator=orchestrator, worker=worker, queues=queues, concurrency=concurrency)
-    context.exit(uvloop.run(work))
+    try:
+        code = run_to_end(work)
+    except Exception as error:
+        leave_with(told(error).code)
+        raise
+    leave_with(code)
+    context.exit(code)
 
 
 def _tell_warnings() -> None:
@@ -155,13 +166,19 @@ class _Service:
         self._is_ready = False
         self._signalled: signal.Signals | None = None
         self._serving: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._deadline: Deadline | None = None
 
     async def serve(self, **options: Any) -> int:
+        from holdfast.cli.event_loop import Deadline
+        from holdfast.profiles.engine import DRAIN, SAYING
         from holdfast.profiles.services import serve
 
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
+        self._deadline = Deadline(DRAIN + SAYING + LAST)
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._end, number)
+            # Not add_signal_handler: a loop that is blocked does not call it.
+            signal.signal(number, self._hear)
         with reaching(self._settings):
             self._serving = asyncio.ensure_future(
                 serve(self._settings, stop=self._stop, on_ready=lambda _: self._ready(**options), **options)
@@ -173,10 +190,16 @@ class _Service:
                     raise
         return INTERRUPTED if self._signalled is signal.SIGINT else 0
 
-    def _end(self, number: signal.Signals) -> None:
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        """Runs on the main thread, in the middle of whatever it executes."""
         if self._signalled is not None:
             os._exit(128 + number)
-        self._signalled = number
+        self._signalled = signal.Signals(number)
+        if self._deadline is not None and self._loop is not None:
+            self._deadline.begin(128 + number)
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
         click.echo(f"holdfast {self._command}: finishing what runs; once more to stop at once", err=True)
         self._stop.set()
         if not self._is_ready and self._serving is not None:
