@@ -18,6 +18,7 @@ from holdfast.core import events as e
 from holdfast.core.payload import NOTHING, Payload
 from holdfast.core.replay import ProgramStuck
 from holdfast.sdk.definitions import Workflow, step
+from holdfast.sdk.failures import failure_of
 from holdfast.sdk.program import LiveProgram
 from holdfast.sdk.turn_limit import SIGNAL, Watchdog
 
@@ -126,6 +127,16 @@ def test_a_finally_block_that_never_ends_does_not_keep_a_run_from_being_dropped(
     program = program_of(stays)
     begin(program)
     program.evict()
+
+
+@pytest.mark.usefixtures("_watched")
+def test_an_error_whose_text_never_comes_is_told_without_it() -> None:
+    class Endless(Exception):
+        def __str__(self) -> str:  # noqa: PLE0307 - the mistake that is shown
+            while True:
+                pass
+
+    assert "takes too long" in failure_of(Endless()).message
 
 
 @pytest.mark.usefixtures("_watched")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
+from holdfast.sdk import turn_limit
 from holdfast.sdk.guard import NotDeterministic
 from holdfast.sdk.turn_limit import TurnTooLong
 
@@ -63,10 +64,14 @@ def full_name(kind: type[BaseException]) -> str:
 
 def text_of(error: BaseException) -> str:
     """Tell an exception's own text, whatever its `__str__` does."""
+    in_turn = turn_limit.is_in_turn()
     try:
-        return fit(str(error))
+        with turn_limit.bounded():
+            return fit(str(error))
     except TurnTooLong:
-        raise
+        if in_turn:
+            raise
+        return "(its text cannot be told: its __str__ takes too long)"
     except BaseException as fault:  # noqa: BLE001 - the author's, in the author's __str__
         return f"(its text cannot be told: {_NAME(type(fault))} in its __str__)"
 

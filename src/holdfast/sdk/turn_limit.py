@@ -89,6 +89,38 @@ def leave() -> None:
     del _turns[_thread()]
 
 
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Hold to the limit of a turn what touches an author's objects, wherever it is done; in a turn it is part of that.
+
+    Raises:
+        TurnTooLong: it took longer.
+    """
+    if _thread() in _turns:
+        yield
+        return
+    enter(_Section())
+    try:
+        yield
+    finally:
+        leave()
+
+
+def is_in_turn() -> bool:
+    """Tell whether this thread is in a turn, or in a section that is bounded as one."""
+    return _thread() in _turns
+
+
+class _Section:
+    """What is bounded as a turn is, and is none."""
+
+    __slots__ = ("interrupted", "overdue")
+
+    def __init__(self) -> None:
+        self.overdue = False
+        self.interrupted: TurnTooLong | None = None
+
+
 def took_longer(limit: float) -> str:
     return f"took longer than {limit:g} s"
 
@@ -123,7 +155,8 @@ class Watchdog:
         self._watching = threading.Thread(target=self._watch, name="holdfast-watchdog", daemon=True)
         self._before: Any = None
         self._timers: dict[ThreadTimer, float] = {}
-        self._wound_up = 0.0
+        self._wound_up = time.monotonic()
+        self._gap = 0.0
 
     def start(self) -> None:
         """Begin to watch. Turns are interrupted on the main thread only, and only if that is the thread that calls."""
@@ -146,7 +179,8 @@ class Watchdog:
             signal.signal(SIGNAL, self._before)
 
     def _wind_up(self) -> None:
-        self._wound_up = time.monotonic()
+        now = time.monotonic()
+        self._gap, self._wound_up = now - self._wound_up, now
         for timer, seconds in self._timers.items():
             timer.set(seconds)
 
@@ -186,8 +220,9 @@ class Watchdog:
         if current is None or frame is None or is_engine(module_of(frame)):
             return
         _, whose = current
-        if time.monotonic() - self._wound_up >= self.limit:
-            whose.overdue = True  # C code has kept the watchdog from looking; some of it listens to signals
+        if max(self._gap, time.monotonic() - self._wound_up) >= self.limit:
+            # The timer ran out: C code of this turn has kept the watchdog from looking. Some of it listens to signals.
+            whose.overdue = True
         if whose.overdue:
             whose.interrupted = whose.interrupted or TurnTooLong(took_longer(self.limit), place_of(frame))
             raise whose.interrupted
