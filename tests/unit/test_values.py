@@ -12,7 +12,8 @@ import pydantic
 import pytest
 
 from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check, name_of, same
-from holdfast.sdk.values import GIVEN, Shape, UnfitValue, decode, decoder, encode
+from holdfast.sdk.shape import Shape
+from holdfast.sdk.values import GIVEN, UnfitValue, decode, decoder, encode
 
 
 class Colour(enum.Enum):

@@ -74,6 +74,7 @@ class Execution:
         if isinstance(definition, Effect):
             waits()
             return await self._effects.run(task, definition, late)
+        ran = False
         try:
             if task.input.blob is not None:
                 waits()
@@ -81,9 +82,11 @@ class Execution:
             args, kwargs = contained(definition.shape.decode_arguments, self._blobs.read(task.input))
             invocation = Invocation(task, definition.function, args, kwargs, definition.is_async)
             value = await self._invoker.run(invocation, waits)
+            ran = True
             data = contained(definition.shape.encode_result, value)
         except (UnfitValue, ProgramStuck) as error:
-            return failed(task, failure_of(error, task.step_id, retryable=False))
+            # Arguments that do not fit will not fit again; what a function returns may be another thing next time.
+            return failed(task, failure_of(error, task.step_id, retryable=ran))
         except Withdrawn:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an author's step raises is its failure

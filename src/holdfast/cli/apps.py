@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from holdfast.cli.failures import MISSING, USAGE, CommandFailed
+from holdfast.sdk.effects import check_lookups, check_shapes
 
 _NOT_THE_AUTHORS = (
     str(Path(__file__).resolve().parents[1]),
@@ -32,9 +33,19 @@ def load_app(app: str) -> ModuleType:
         path = Path(app)
         if not path.is_file():
             raise CommandFailed(MISSING, f"there is no file {app} (looked in {Path.cwd()})")
-        return _imported(app, lambda: _from_file(path.resolve()))
+        return _checked(_imported(app, lambda: _from_file(path.resolve())))
     _findable(Path.cwd())
-    return _imported(app, lambda: importlib.import_module(app))
+    return _checked(_imported(app, lambda: importlib.import_module(app)))
+
+
+def _checked(module: ModuleType) -> ModuleType:
+    """Refuse what could be seen only once everything was imported."""
+    try:
+        check_lookups()
+        check_shapes()
+    except TypeError as error:
+        raise CommandFailed(USAGE, str(error), "your application") from error
+    return module
 
 
 def _imported(app: str, load: Callable[[], ModuleType]) -> ModuleType:

@@ -19,7 +19,7 @@ from holdfast.sdk import options as read
 from holdfast.sdk.callables import caller, check, is_async, told
 from holdfast.sdk.options import Duration, Retry, StepOptions, days, hours, minutes, seconds
 from holdfast.sdk.registry import Names
-from holdfast.sdk.values import Shape
+from holdfast.sdk.shape import Shape
 
 __all__ = [
     "EFFECT", "STEP", "Caller", "Duration", "Retry", "Step", "StepError", "StepOptions", "Versions", "Workflow", "days",

@@ -15,10 +15,11 @@ from holdfast.core.asks import AT_MOST_ONCE, GUARDS, LOOKUP, PROVIDER_KEY, TRANS
 from holdfast.core.retry import RetrySchedule, wait_after
 from holdfast.sdk import options as read
 from holdfast.sdk.callables import caller, check, is_async, shown, told
-from holdfast.sdk.definitions import EFFECT, Duration, Retry, Step, StepOptions, defined, running, steps
+from holdfast.sdk.definitions import EFFECT, Duration, Retry, Step, StepOptions, defined, running, steps, versions
 from holdfast.sdk.providers import Profile, profile_of
 from holdfast.sdk.registry import DuplicateName, Load
-from holdfast.sdk.values import GIVEN, Shape
+from holdfast.sdk.shape import Shape
+from holdfast.sdk.values import GIVEN
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -241,4 +242,19 @@ def check_lookups() -> None:
             )
 
 
-__all__ = ["AT_MOST_ONCE", "Effect", "check_lookups", "effect"]
+def check_shapes() -> None:
+    """Refuse an application whose annotations cannot be read, now that all its modules are imported.
+
+    Raises:
+        TypeError: names the annotation, and says what to do.
+    """
+    for definition in steps.definitions():
+        definition.shape.check_names()
+        if isinstance(definition, Effect) and definition.finder is not None:
+            definition.finder.check_names()
+    for known in versions.values():
+        for workflow in known.by_version.values():
+            workflow.shape.check_names()
+
+
+__all__ = ["AT_MOST_ONCE", "Effect", "check_lookups", "check_shapes", "effect"]

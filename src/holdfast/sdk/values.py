@@ -1,22 +1,24 @@
-"""Values of the author, typed by the annotations, to JSON bytes and back.
+"""One value of the author, typed by its annotation, to JSON bytes and back.
 
 Laws of this file:
-- One parameter travels as its value, several as an object by name, none as null.
-- What cannot be encoded, or does not fit the annotation, is an error that names the argument.
+- What cannot be encoded, or does not fit the annotation, is an error that names the value.
+- Whatever the author's classes raise on the way is that error, too; only what stops workflow code passes.
 """
 
-import inspect
-import typing
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, TypeVar
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
 
 import msgspec
 
-T = TypeVar("T")
+from holdfast.core.replay import ProgramStuck
+from holdfast.sdk.carriers import Carrier, Misfit, Unsupported, carrier_of
+from holdfast.sdk.carriers.containers import in_order
+from holdfast.sdk.carriers.scalars import FREE
+from holdfast.sdk.guard import NotDeterministic
 
-_POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
-_KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
+_encoder: Final = msgspec.json.Encoder()
 
 
 class _Given:
@@ -34,148 +36,52 @@ class UnfitValue(TypeError):
     """A value that cannot travel, or does not fit the annotation: says which argument of which function."""
 
 
-def to_plain(value: object) -> object:
-    """Encode what msgspec does not know: pydantic's models, by their own rules."""
-    dump = getattr(value, "model_dump", None)
-    if callable(dump):
-        return dump(mode="json")
-    raise NotImplementedError(f"{type(value).__qualname__} cannot be encoded as JSON")
-
-
-def from_plain(kind: type[Any], value: object) -> object:
-    """Decode what msgspec does not know."""
-    validate = getattr(kind, "model_validate", None)
-    if callable(validate):
-        return validate(value)
-    if isinstance(value, kind):
-        return value
-    raise NotImplementedError(f"{getattr(kind, '__qualname__', kind)} cannot be decoded from JSON")
-
-
-_encoder = msgspec.json.Encoder(enc_hook=to_plain)
-
-
-def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    """Make a decoder for an annotation; no annotation is Any."""
-    return msgspec.json.Decoder(Any if kind is inspect.Parameter.empty else kind, dec_hook=from_plain)
-
-
-def encode(value: object, what: str) -> bytes:
-    """Encode one value; `what` names it in the error."""
+def encode(value: object, what: str, carrier: Carrier | None = None) -> bytes:
+    """Encode one value, by what carries its annotation or else by its own class; `what` names it in the error."""
     try:
-        return _encoder.encode(value)
-    except (TypeError, ValueError, NotImplementedError, RecursionError, OverflowError) as error:
-        raise UnfitValue(f"{what} cannot be encoded: {error}") from error
+        if carrier is not None:
+            return carrier.encode(value)
+        return _encoder.encode(_plain(value))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's class may raise anything
+        unfit(error, f"{what} cannot be encoded")
 
 
-def decode(with_decoder: msgspec.json.Decoder[T], data: bytes, what: str) -> T:
+def decode(carrier: Carrier, data: bytes, what: str) -> Any:
     """Decode one value; `what` names it in the error."""
     try:
-        return with_decoder.decode(data)
-    except (msgspec.ValidationError, msgspec.DecodeError, ValueError, NotImplementedError) as error:
-        raise UnfitValue(f"{what} does not fit: {error}") from error
+        return carrier.decode(data)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+        unfit(error, f"{what} does not fit")
 
 
-def _same(value: T) -> T:
-    return value
+def decoder(kind: Any) -> Carrier:
+    """Give what carries an annotation.
+
+    Raises:
+        UnfitValue: nothing does; says why, and what to write instead.
+    """
+    try:
+        return carrier_of(kind)
+    except (Unsupported, NameError) as error:
+        raise UnfitValue(f"{kind!r} cannot be carried: {error}") from error
 
 
-class Shape:
-    """How the arguments and the result of one function travel. Annotations are read at first use."""
+def unfit(error: BaseException, text: str) -> NoReturn:
+    """Say of an error that a value led to whose it is."""
+    if isinstance(error, (NotDeterministic, ProgramStuck, UnfitValue)):
+        raise error
+    said = error if isinstance(error, (Misfit, msgspec.MsgspecError)) or str(error) else repr(error)
+    raise UnfitValue(f"{text}: {said}") from error
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        self.name = function.__qualname__
-        self.signature = inspect.signature(function)
-        parameters = self.signature.parameters.values()
-        self.given = frozenset(p.name for p in parameters if p.default is GIVEN)
-        self.names = tuple(p.name for p in parameters if p.default is not GIVEN)
-        self._hints: Mapping[str, Any] | None = None
-        self._arguments: msgspec.json.Decoder[Any] | None = None
-        self._result: msgspec.json.Decoder[Any] | None = None
-        self._single = self.names[0] if len(self.names) == 1 else None
-        self._by_place = tuple(n for n in self.names if self._kind(n) is _POSITIONAL_ONLY)
-        self._by_name = tuple(n for n in self.names if n not in self._by_place)
-        self._single_by_name = self._single is not None and self._kind(self._single) is _KEYWORD_ONLY
-        # Written once: an error needs them seldom, a call would write them every time.
-        self._the_argument = f"argument {self._single!r} of {self.name}()"
-        self._the_arguments = f"the arguments of {self.name}()"
-        self._the_result = f"the result of {self.name}()"
 
-    def _kind(self, name: str) -> Any:
-        return self.signature.parameters[name].kind
-
-    def check(self) -> None:
-        """Refuse what cannot travel, at import: positional-only or variadic parameters."""
-        for parameter in self.signature.parameters.values():
-            if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-                raise TypeError(f"{self.name}(): *{parameter.name} cannot be recorded; name each parameter")
-            if parameter.default is GIVEN and parameter.kind is not parameter.KEYWORD_ONLY:
-                raise TypeError(f"{self.name}(): write *, {parameter.name}: … = GIVEN (keyword-only)")
-
-    def _hint(self, name: str) -> Any:
-        if self._hints is None:
-            self._hints = typing.get_type_hints(self.function)
-        return self._hints.get(name, Any)
-
-    def encode_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
-        """Encode a call's arguments.
-
-        Raises:
-            UnfitValue: names the argument that cannot be encoded.
-            TypeError: the call does not fit the signature.
-        """
-        if self._single is not None and len(args) == 1 and not kwargs:
-            return encode(args[0], self._the_argument)
-        bound = self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k not in self.given})
-        bound.apply_defaults()
-        values = {name: bound.arguments[name] for name in self.names}
-        if self._single is not None:
-            return encode(values[self._single], self._the_argument)
-        if not values:
-            return b"null"
-        try:
-            return _encoder.encode(values)
-        except (TypeError, ValueError, NotImplementedError, RecursionError, OverflowError):
-            for name, value in values.items():
-                encode(value, f"argument {name!r} of {self.name}()")
-            raise
-
-    def decode_arguments(self, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Decode a call's arguments, typed by the annotations.
-
-        Raises:
-            UnfitValue: the bytes do not fit.
-        """
-        if not self.names:
-            return (), {}
-        if self._arguments is None:
-            self._arguments = self._arguments_decoder()
-        if self._single is not None:
-            value = decode(self._arguments, data, self._the_argument)
-            return ((), {self._single: value}) if self._single_by_name else ((value,), {})
-        values = decode(self._arguments, data, self._the_arguments)
-        return (
-            tuple([getattr(values, name) for name in self._by_place]),
-            {name: getattr(values, name) for name in self._by_name},
-        )
-
-    def _arguments_decoder(self) -> msgspec.json.Decoder[Any]:
-        if self._single is not None:
-            return decoder(self._hint(self._single))
-        fields: list[Any] = []
-        for name in self.names:
-            default = self.signature.parameters[name].default
-            if default is inspect.Parameter.empty:
-                fields.append((name, self._hint(name)))
-            else:
-                fields.append((name, self._hint(name), msgspec.field(default_factory=partial(_same, default))))
-        return decoder(msgspec.defstruct("Arguments", fields, kw_only=True))
-
-    def encode_result(self, value: object) -> bytes:
-        return encode(value, self._the_result)
-
-    def decode_result(self, data: bytes) -> Any:
-        if self._result is None:
-            self._result = decoder(self._hint("return"))
-        return decode(self._result, data, self._the_result)
+def _plain(value: Any) -> Any:
+    """Give what msgspec writes of a value that nobody has annotated: each part by its own class."""
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return [_plain(part) for part in value]
+    if isinstance(value, (set, frozenset)):
+        return in_order([_plain(part) for part in value])
+    if type(value) is dict and all(isinstance(key, str) for key in value):
+        return {key: _plain(part) for key, part in value.items()}
+    if dataclasses.is_dataclass(value) or isinstance(value, enum.Enum) or not isinstance(value, (str, int, Mapping)):
+        return carrier_of(type(value)).node.dump(value)
+    return FREE.dump(value)
