@@ -163,6 +163,28 @@ def att_post_twice(name: str) -> str:
     return occupy(name)
 
 
+class Declined(Refused):
+    """A verdict of an author's that forgets what it is derived from."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"declined: {self.code}"
+
+
+@effect(guard="at_most_once", retry=ONCE)
+async def att_judges(what: str) -> str:
+    if what == "declined":
+        raise Declined(51)
+    raise NotSent("busy", not_before={"endless": float("inf"), "odd": "soon"}[what])  # type: ignore[arg-type]  # on purpose
+
+
+@effect(guard="provider_key", window=seconds(2), margin=seconds(1.5), retry=TWICE, timeout=20)
+def att_brief(name: str, *, key: str = GIVEN) -> str:
+    return occupy(name)
+
+
 @step
 async def att_read() -> str:
     return "read"
@@ -172,7 +194,7 @@ async def att_read() -> str:
 async def att_run(which: str, what: str) -> str:
     kinds: list[Any] = [
         att_async, att_at_once, att_plain, att_sleep, att_letter, att_letter_plain, att_charge, att_ship, att_says,
-        att_post, att_post_twice,
+        att_post, att_post_twice, att_judges, att_brief,
     ]  # fmt: skip
     return str(await {one.name: one for one in kinds}[which](what))
 
@@ -264,6 +286,22 @@ async def test_a_verdict_inside_a_group_with_what_ends_programs_is_unclear(file:
         assert (await story(engine, word)).effect.state == ledger.PARKED
 
 
+async def test_a_refusal_of_an_authors_own_class_is_a_refusal(file: Path) -> None:
+    async with process(file) as engine:
+        await begin(engine, "att_judges", "declined")
+        await engine.until_status("declined", FAILED, PARKED)
+        assert await failures(engine, "declined") == [("Declined", "declined: 51")]
+        assert (await story(engine, "declined")).effect.state == ledger.FAILED
+
+
+@pytest.mark.parametrize("what", ["endless", "odd"])
+async def test_a_wait_that_is_no_time_span_is_none(file: Path, what: str) -> None:
+    async with process(file) as engine:
+        await begin(engine, "att_judges", what)
+        await engine.until_status(what, FAILED, PARKED)
+        assert await failures(engine, what) == [("NotSent", "busy")]
+
+
 # -- one thread
 
 
@@ -287,6 +325,18 @@ async def test_an_effect_behind_a_sleeping_step_is_withdrawn_and_sent_once_when_
         gates["sleeper"].set()
         assert await engine.result("letter") == "receipt of letter"
         assert {kind for kind, _ in await failures(engine, "letter")} == {"NotBegun"}
+    assert sent["letter"] == 1
+
+
+async def test_a_window_that_closes_while_an_effect_waits_for_its_thread_is_noticed_when_it_begins(file: Path) -> None:
+    async with process(file, threads=1) as engine:
+        await occupied(engine)
+        await begin(engine, "att_brief", "letter")
+        await asyncio.sleep(0.6)  # its window is half a second
+        gates["sleeper"].set()
+        assert await engine.result("letter") == "receipt of letter"
+        said = await failures(engine, "letter")
+    assert said[0] == ("NotSent", "the provider's window for this key is over")
     assert sent["letter"] == 1
 
 

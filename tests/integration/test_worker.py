@@ -1,6 +1,7 @@
 """A worker that takes its tasks from the log: whom it waits for, and how it leaves."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -29,12 +30,14 @@ from tests.integration.running import CODEC, NAMESPACE, SHARDS, FastClock, insta
 
 begun: Counter[str] = Counter()
 gates: dict[str, asyncio.Event] = {}
+sleeping = threading.Event()
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     begun.clear()
     gates.clear()
+    sleeping.clear()
 
 
 @step
@@ -45,9 +48,16 @@ async def worker_step(name: str) -> str:
     return name
 
 
-def task(name: str) -> ExecuteStep:
+@step
+def worker_sleeper(name: str) -> str:
+    begun[name] += 1
+    sleeping.wait(30)
+    return name
+
+
+def task(name: str, step_name: str = "worker_step") -> ExecuteStep:
     return ExecuteStep(
-        run_id=name, incarnation=0, step_id="worker_step#1", attempt=1, name="worker_step", kind="step",
+        run_id=name, incarnation=0, step_id=f"{step_name}#1", attempt=1, name=step_name, kind="step",
         queue="default", input=Payload(data=f'"{name}"'.encode()), timeout=30.0,
     )  # fmt: skip
 
@@ -72,12 +82,13 @@ class Bench:
 
     def __init__(self, store: SqliteStore, log: EmbeddedLog) -> None:
         self.keys = SlowKeys()
+        self.invoker = Invoker(1)
         self._log = log
         self._store = store
         self._wire = Wire(Topics(NAMESPACE), CODEC, SHARDS)
         effects = carrier(
             ledger_=SqliteLedger(store), store=store, clock=FastClock(), host=LinuxHost(),
-            databases=NamedDatabases({}), process="worker", invoker=Invoker(256),
+            databases=NamedDatabases({}), process="worker", invoker=self.invoker,
         )  # fmt: skip
         self.worker = Worker(
             store=store, log_=log, keys=self.keys, clock=FastClock(), codec=CODEC, namespace=NAMESPACE, shards=SHARDS,
@@ -162,6 +173,23 @@ async def test_a_worker_that_leaves_begins_nothing_that_it_was_about_to_begin(tm
         await asyncio.sleep(0.05)
         assert (begun["a"], one.worker.idle) == (0, True)
         assert await one.keys.claim([key_of(task("a"))], "another", 60) == [Claimed()]
+
+
+async def test_what_waits_for_a_thread_when_a_worker_leaves_goes_to_whoever_comes_next(tmp_path: Path) -> None:
+    async with bench(tmp_path / "holdfast.db") as one:
+        await one.send(task("a", "worker_sleeper"))
+        await until_begun("a")
+        await one.send(task("b", "worker_sleeper"))
+        while len(one.worker._running) < 2:  # noqa: SLF001 - nothing else shows it
+            await asyncio.sleep(0.005)
+        one.invoker.drain()
+        leaving = asyncio.get_running_loop().create_task(one.worker.drain(10))
+        await asyncio.sleep(0)
+        sleeping.set()
+        await leaving
+        assert [result.run_id for result in await one.results()] == ["a"]
+        assert begun["b"] == 0
+        assert await one.keys.claim([key_of(task("b", "worker_sleeper"))], "another", 60) == [Claimed()]
 
 
 @effect(guard="at_most_once")

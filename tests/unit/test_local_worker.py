@@ -1,6 +1,7 @@
 """Steps handed over in memory: each is alone in its asyncio task as soon as anybody could tell."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -28,6 +29,7 @@ from holdfast.testing.conformance.rows import SHARDS, owner
 
 mark: ContextVar[str] = ContextVar("mark", default="nobody's")
 gate: ContextVar[asyncio.Event] = ContextVar("gate")
+sleeping = threading.Event()
 seen: ContextVar[list[asyncio.Task[object] | None]] = ContextVar("seen")
 
 
@@ -106,6 +108,7 @@ class Here:
             process="here",
             invoker=Invoker(concurrency),
         )
+        self.invoker = effects.invoker
         self.worker = LocalWorker(Execution(store, effects), self._hear, concurrency=concurrency)
         self.said: dict[str, StepResult] = {}
         self._news = asyncio.Event()
@@ -272,6 +275,28 @@ async def test_a_worker_that_drains_starts_what_there_is_room_for(here: Callable
     one.hand_over("local_quick", "b")
     await one.worker.drain(10)
     assert one.said.keys() == {"a", "b"}
+
+
+@step
+def local_sleeps(number: int) -> int:
+    sleeping.wait(10)
+    return number
+
+
+async def test_what_waits_for_a_thread_when_a_worker_drains_is_left_as_it_was(
+    here: Callable[..., Here],
+) -> None:
+    sleeping.clear()
+    one = here(1)
+    one.hand_over("local_sleeps", "sleeps", timeout=0.01)
+    await one.hears("sleeps")
+    one.hand_over("local_sleeps", "waits")
+    await asyncio.sleep(0)
+    one.invoker.drain()
+    await one.worker.drain(10)
+    assert (list(one.said), one.worker.idle) == (["sleeps"], True)
+    assert one.error("sleeps") == "TimeoutError: attempt 1 took longer than 0.01 s, and its thread goes on"
+    sleeping.set()
 
 
 @step

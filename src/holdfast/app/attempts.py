@@ -27,6 +27,7 @@ from holdfast.sdk.verdicts import NotSent, Unclear, Verdict
 
 Tell = Callable[[StepResult], None]
 """Tell the run what became of an attempt after it had come to an end for its worker."""
+LONGEST_WAIT = 366 * 86_400.0
 
 
 class Call:
@@ -61,8 +62,8 @@ class Call:
         self.error = origin(error)
 
     def waits(self, span: float | None, clock: Clock) -> None:
-        """Let a further attempt wait for so many seconds, as the provider asked."""
-        if span is not None:
+        """Let a further attempt wait for so many seconds, as the provider asked; what is no time span is none."""
+        if isinstance(span, (int, float)) and 0 <= span <= LONGEST_WAIT:
             self.not_before = clock.now() + int(span * MICROS)
 
 

@@ -249,7 +249,7 @@ class EffectExecution:
         match error:
             case Refused():
                 failure = failure_of(error, call.task.step_id, retryable=False)
-                refusal = Refuse(who=process, fence=fence, error=failure, again=again, stored=error.stored)
+                refusal = Refuse(who=process, fence=fence, error=failure, again=again, stored=error.stored is True)
                 return await self._ask(call, refusal)
             case NotSent():
                 call.waits(error.not_before, self._clock)
@@ -258,7 +258,7 @@ class EffectExecution:
                 )
             case _:
                 gone = "" if self._functions.runs(call.effect_id) else RETURNED
-                repeats = isinstance(error, Unclear) and error.repeats
+                repeats = isinstance(error, Unclear) and error.repeats is True
                 if isinstance(error, Unclear):
                     call.waits(error.not_before, self._clock)
                 doubt = Doubt(who=process, fence=fence, reason=describe(error), sender_gone=gone, repeats=repeats)

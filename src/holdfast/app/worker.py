@@ -83,7 +83,11 @@ class Execution:
             invocation = Invocation(task, definition.function, args, kwargs, definition.is_async)
             value = await self._invoker.run(invocation, waits)
             ran = True
-            data = contained(definition.shape.encode_result, value)
+            blobs: dict[str, bytes] = {}
+            result = claim_check(contained(definition.shape.encode_result, value), blobs)
+            if blobs:
+                waits()
+                await self._blobs.store_result(blobs)
         except (UnfitValue, ProgramStuck) as error:
             # Arguments that do not fit will not fit again; what a function returns may be another thing next time.
             return failed(task, failure_of(error, task.step_id, retryable=ran))
@@ -91,11 +95,6 @@ class Execution:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an author's step raises is its failure
             return failed(task, failure_of(origin(error), task.step_id))
-        blobs: dict[str, bytes] = {}
-        result = claim_check(data, blobs)
-        if blobs:
-            waits()
-            await self._blobs.store_result(blobs)
         return StepResult(
             run_id=task.run_id, incarnation=task.incarnation, step_id=task.step_id, attempt=task.attempt, result=result
         )
@@ -261,7 +260,8 @@ class Worker:
         try:
             result = await self._execution.run(task, self._tell_late)
         except Withdrawn:
-            return  # not done: it goes to whoever has the partition next
+            await self._let_go([key])  # not done: it goes to whoever has the partition next
+            return
         finally:
             self._claims.discard(key)
         self._say(record, result, key)

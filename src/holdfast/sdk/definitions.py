@@ -20,6 +20,7 @@ from holdfast.sdk.callables import caller, check, is_async, told
 from holdfast.sdk.options import Duration, Retry, StepOptions, days, hours, minutes, seconds
 from holdfast.sdk.registry import Names
 from holdfast.sdk.shape import Shape
+from holdfast.sdk.threads import in_thread
 
 __all__ = [
     "EFFECT", "STEP", "Caller", "Duration", "Retry", "Step", "StepError", "StepOptions", "Versions", "Workflow", "days",
@@ -110,7 +111,7 @@ class Step(Definition, Generic[P, R]):
         """Just run the function; a plain `def` in a thread."""
         if self.is_async:
             return cast("R", await self.function(*args, **kwargs))
-        value = await asyncio.to_thread(self.function, *args, **kwargs)
+        value = await in_thread(self.function, args, kwargs)
         # A plain `def` around an async function (many decorators are) gives what that one gives.
         return cast("R", await value if inspect.isawaitable(value) else value)
 

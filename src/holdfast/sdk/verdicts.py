@@ -13,6 +13,8 @@ class Refused(Exception):
     as well, even one that is still on its way.
     """
 
+    stored = False  # for a subclass of an author's that does not call this __init__
+
     def __init__(self, text: str = "", *, stored: bool = False) -> None:
         super().__init__(text)
         self.stored = stored
@@ -25,6 +27,8 @@ class NotSent(Exception):
     limit before its key check, missing credentials). `not_before`: seconds until it makes sense to try again.
     """
 
+    not_before: float | None = None  # as above
+
     def __init__(self, text: str = "", *, not_before: float | None = None) -> None:
         super().__init__(text)
         self.not_before = not_before
@@ -36,6 +40,9 @@ class Unclear(Exception):
     Any exception but `Refused` and `NotSent` says the same; this one can say more. `repeats`: the provider stores
     this very answer under the key, so that sending again tells nothing. `not_before`: seconds until it makes sense.
     """
+
+    repeats = False  # as above
+    not_before: float | None = None
 
     def __init__(self, text: str = "", *, repeats: bool = False, not_before: float | None = None) -> None:
         super().__init__(text)
