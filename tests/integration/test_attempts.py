@@ -180,6 +180,14 @@ async def att_judges(what: str) -> str:
     raise NotSent("busy", not_before={"endless": float("inf"), "odd": "soon"}[what])  # type: ignore[arg-type]  # on purpose
 
 
+@effect(guard="at_most_once", retry=TWICE)
+async def att_cancels_later(name: str) -> str:
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().call_soon(this.cancel)
+    return occupy(name)
+
+
 @effect(guard="provider_key", window=seconds(2), margin=seconds(1.5), retry=TWICE, timeout=20)
 def att_brief(name: str, *, key: str = GIVEN) -> str:
     return occupy(name)
@@ -194,7 +202,7 @@ async def att_read() -> str:
 async def att_run(which: str, what: str) -> str:
     kinds: list[Any] = [
         att_async, att_at_once, att_plain, att_sleep, att_letter, att_letter_plain, att_charge, att_ship, att_says,
-        att_post, att_post_twice, att_judges, att_brief,
+        att_post, att_post_twice, att_judges, att_brief, att_cancels_later,
     ]  # fmt: skip
     return str(await {one.name: one for one in kinds}[which](what))
 
@@ -300,6 +308,13 @@ async def test_a_wait_that_is_no_time_span_is_none(file: Path, what: str) -> Non
         await begin(engine, "att_judges", what)
         await engine.until_status(what, FAILED, PARKED)
         assert await failures(engine, what) == [("NotSent", "busy")]
+
+
+async def test_a_cancellation_that_comes_while_the_ledger_is_told_does_not_lose_the_proof(file: Path) -> None:
+    async with process(file) as engine:
+        await begin(engine, "att_cancels_later", "letter")
+        assert await engine.result("letter") == "receipt of letter"
+    assert sent["letter"] == 1
 
 
 # -- one thread

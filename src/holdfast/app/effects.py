@@ -98,6 +98,11 @@ class EffectExecution:
             return await self._carry(call, task, definition)
         except Withdrawn:
             raise
+        except (
+            asyncio.CancelledError
+        ) as stray:  # in the middle of asking the ledger: the next attempt asks how it stands
+            self.invoker.take_back(stray)
+            return unsettled(task, failure_of(stray, task.step_id), "")
         except Exception as error:
             log.exception("an attempt of %s of run %s failed in the engine", task.step_id, task.run_id)
             return unsettled(task, failure_of(error, task.step_id), "")

@@ -148,6 +148,18 @@ class Invoker:
         task = asyncio.current_task()
         return self._closing and task is not None and task.cancelling() > 0
 
+    def take_back(self, cancelled: asyncio.CancelledError) -> None:
+        """Take back a cancellation of the present task that an author's code has asked for, too late for its function.
+
+        Raises:
+            CancelledError: it is the end of the process.
+        """
+        if self.is_stopped():
+            raise cancelled
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+
     # -- async def
 
     async def _on_loop(self, invocation: Invocation, waits: Callable[[], None]) -> Any:
@@ -201,13 +213,10 @@ class Invoker:
         """Wait for the end of a call, up to so many seconds."""
         try:
             await asyncio.wait([call.ended], timeout=seconds)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             if self.is_stopped():
                 call.withdraw()
-                raise
-            this = asyncio.current_task()
-            if this is not None:  # a task that some step left behind cancels ours: that is not for this attempt to hear
-                this.uncancel()
+            self.take_back(cancelled)
 
     def _outlive(self, invocation: Invocation, call: ThreadCall) -> None:
         self.outlived += 1

@@ -93,6 +93,9 @@ class Execution:
             return failed(task, failure_of(error, task.step_id, retryable=ran))
         except Withdrawn:
             raise
+        except asyncio.CancelledError as stray:
+            self._invoker.take_back(stray)
+            return failed(task, failure_of(stray, task.step_id))
         except Exception as error:  # noqa: BLE001 - whatever an author's step raises is its failure
             return failed(task, failure_of(origin(error), task.step_id))
         return StepResult(
