@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
@@ -26,18 +27,23 @@ from holdfast.core.events import RunStarted
 from holdfast.core.identity import run_id as checked
 from holdfast.core.payload import claim_check, same
 from holdfast.core.retry import Failure
-from holdfast.core.run import DeadLetter
+from holdfast.core.run import UNFIT_SIGNAL, DeadLetter
 from holdfast.ports.ledger import Story
-from holdfast.ports.store import RunRow
+from holdfast.ports.store import RunRow, Unavailable
 from holdfast.profiles import open_profile
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
+from holdfast.profiles.served import is_served_here, nobody_serves
 from holdfast.sdk.definitions import Workflow, versions
-from holdfast.sdk.values import encode
+from holdfast.sdk.values import UnfitValue, encode
 from holdfast.settings import Settings, load
 
 R = TypeVar("R")
 
+log = logging.getLogger(__name__)
+
+UNSERVED = 3.0
+"""Seconds after which whoever waits for a run is told that nobody serves it."""
 UNSAID: Any = object()
 """The default of an argument for which None is a value."""
 
@@ -135,6 +141,9 @@ class Client:
         self._stack = contextlib.AsyncExitStack()
         self._door: Door | None = None
         self._profile: Profile | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self.remind: Callable[[str], object] = log.warning
+        """Told once, when a run that is waited for is served by nobody."""
 
     async def __aenter__(self) -> Self:
         settings = self._settings or load()
@@ -155,6 +164,9 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         await self._stack.aclose()
 
     @property
@@ -264,14 +276,23 @@ class Client:
         return RunHandle(self, checked(run_id))
 
     async def signal(self, run_id: str, name: str, value: Any = None, *, message_id: str | None = None) -> None:
-        """Tell a run something; the same `message_id` counts once."""
+        """Tell a run something; the same `message_id` counts once.
+
+        Raises:
+            UnfitValue: the code waits for something else, as far as that is known at once: with `engine`.
+        """
         await self.signal_raw(run_id, name, encode(value, f"signal {name!r}"), message_id=message_id)
 
     async def signal_raw(self, run_id: str, name: str, data: bytes, *, message_id: str | None = None) -> None:
         blobs: dict[str, bytes] = {}
         payload = claim_check(data, blobs)
         command = SignalRun(name=name, message_id=message_id or uuid.uuid4().hex, input=payload)
-        await self._send(run_id, command, blobs)
+        try:
+            await self._send(run_id, command, blobs)
+        except DeadLetter as dead:
+            if dead.reason != UNFIT_SIGNAL:
+                raise
+            raise UnfitValue(str(dead)) from dead
 
     async def cancel(self, run_id: str, reason: str = "") -> None:
         """Ask a run to stop by itself."""
@@ -341,7 +362,30 @@ class Client:
         """Wait for a run's outcome; see RunHandle.outcome."""
         if told is not None and self._engine is not None:
             return await told
-        return await self.door.outcome(run_id, stop_when_parked=stop_when_parked, told=told)
+        reminder = asyncio.get_running_loop().call_later(UNSERVED, self._look_after, run_id)
+        try:
+            return await self.door.outcome(run_id, stop_when_parked=stop_when_parked, told=told)
+        finally:
+            reminder.cancel()
+
+    def _look_after(self, run_id: str) -> None:
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._remind(run_id))
+
+    async def _remind(self, run_id: str) -> None:
+        text = await self.unserved(run_id)
+        if text:
+            self.remind(text)
+        else:
+            self._looking = None
+
+    async def unserved(self, run_id: str) -> str:
+        """Say how to have a run served that nobody serves; empty where somebody seems to, or the store is away."""
+        is_served = is_served_here(self.profile.settings)
+        with contextlib.suppress(Unavailable):
+            if is_served is None:
+                is_served = await self.door.existence.of(run_id)
+        return "" if is_served is not False else nobody_serves(run_id, self.profile.settings)
 
     async def value_of(self, outcome: RunOutcome, workflow: Workflow[..., Any] | None) -> Any:
         """Decode a run's result, typed by the workflow's annotation if that is known here."""

@@ -25,6 +25,7 @@ FAILED = "FAILED"
 CANCELLED = "CANCELLED"
 ABANDONED = "ABANDONED"
 
+_OF_SIGNALS = frozenset({e.SignalReceived.__name__, e.SignalRefused.__name__})
 _INSTANTS = frozenset({"due_at", "deadline"})
 
 
@@ -123,6 +124,19 @@ def large_result(stored: StoredRun, codec: Codec) -> str | None:
         return None
     event = codec.decode_event(last.type, last.data)
     return event.result.blob if isinstance(event, e.RunCompleted) else None
+
+
+def heard(stored: StoredRun, codec: Codec, message_id: str) -> str | None:
+    """Tell what became of a signal: empty if it was taken, why it was refused, None if it is not there."""
+    found: str | None = None
+    for one in stored.history:
+        if one.type in _OF_SIGNALS:
+            event = codec.decode_event(one.type, one.data)
+            if isinstance(event, e.SignalReceived) and event.message_id == message_id:
+                found = ""
+            elif isinstance(event, e.SignalRefused) and event.message_id == message_id:
+                found = event.detail
+    return found
 
 
 def why(stored: StoredRun, codec: Codec) -> str:

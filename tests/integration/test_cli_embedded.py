@@ -61,6 +61,24 @@ async def refused(why: str) -> None:
 @workflow
 async def waiting() -> str:
     return await signal("word", str)
+
+
+@workflow
+async def stubborn(swallows: int) -> str:
+    for number in range(swallows):
+        try:
+            await signal("never")
+        except asyncio.CancelledError:
+            await add(number, 1)
+    return await signal("word", str)
+
+
+@workflow
+async def tidying() -> None:
+    try:
+        await signal("never")
+    finally:
+        await signal("tidy")
 """
 
 
@@ -68,7 +86,7 @@ async def waiting() -> str:
 def dev(folder: Path) -> Iterator[subprocess.Popen[str]]:
     (folder / "app.py").write_text(APP)
     with started(folder, "dev", "app.py") as process:
-        assert "serving workflows refused, total, waiting" in line_of(process)
+        assert "serving workflows refused, stubborn, tidying, total, waiting" in line_of(process)
         assert "start a run: holdfast start refused --wait" in line_of(process)
         yield process
 
@@ -382,3 +400,45 @@ def test_dead_letters_are_listed_with_their_reason(shop: Path) -> None:
     assert letter["error_class"] == "run_ended"
     assert letter["source_topic"] == "holdfast.commands.v1"
     assert "run_ended" in done(shop, "dlq", "list")
+
+
+def test_a_signal_of_the_wrong_type_is_told_to_its_sender_and_the_run_goes_on(shop: Path) -> None:
+    done(shop, "start", "waiting", "--id", "typed")
+
+    said = complaint(holdfast(shop, "signal", "typed", "word", "--input", "12"), 1)
+
+    assert "holdfast: the signal: run typed refuses it: signal 'word' does not fit" in said
+    (letter,) = [json.loads(line) for line in done(shop, "dlq", "list", "--json").splitlines()]
+    assert (letter["error_class"], letter["key"]) == ("unfit_signal", "typed")
+    assert done(shop, "signal", "typed", "word", "--input", '"twelve"') == "told typed: word\n"
+    assert until_status(shop, "typed", "COMPLETED")["result"] == "twelve"
+
+
+def test_who_waits_for_a_run_that_nobody_serves_is_told_how_to_serve_it(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    with started(tmp_path, "start", "total", "--id", "lonely", "--input", "[1]", "--wait") as waits:
+        assert waits.stderr is not None
+        said = waits.stderr.readline()
+        assert "run lonely waits: no process serves .holdfast/holdfast.db" in said
+        assert said.rstrip().endswith("In another terminal, and in this folder: holdfast dev APP")
+        with started(tmp_path, "dev", "app.py"):
+            assert waits.stdout is not None
+            assert waits.stdout.readline() == "1\n"
+
+
+async def test_result_warns_of_a_run_that_nobody_serves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with Client(load({"store": f"sqlite:///{tmp_path}/lonely.db"})) as client:
+        run = await client.start("total", [1], id="lonely")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(run.result(), PATIENCE / 2)
+    told = [record.getMessage() for record in caplog.records if record.name == "holdfast.client"]
+    assert len(told) == 1
+    assert "run lonely waits: no process serves" in told[0]
+
+
+def test_a_signal_that_nobody_takes_says_so(tmp_path: Path) -> None:
+    with dev(tmp_path):
+        done(tmp_path, "start", "waiting", "--id", "left")
+        until_status(tmp_path, "left", "SUSPENDED")
+    said = done(tmp_path, "signal", "left", "word", "--input", '"x"')
+    assert said.startswith("told left: word (nobody has taken it yet; run left waits: no process serves")

@@ -9,16 +9,18 @@ import msgspec
 import pytest
 
 from holdfast.app.orchestrator import Lost
-from holdfast.app.records import Topics
+from holdfast.app.records import Topics, Wire
+from holdfast.app.recovery import Recovery
 from holdfast.core import events as e
-from holdfast.core.commands import CancelRun, CompleteStep, FireTimer, ResumeRun, TerminateRun
+from holdfast.core.commands import Addressed, CancelRun, CompleteStep, FireTimer, ResumeRun, TerminateRun
 from holdfast.core.identity import shard_of
 from holdfast.core.payload import NOTHING, Payload
 from holdfast.core.run import CANCELLED, FAILED, PARKED, TERMINATED, DeadLetter
 from holdfast.ports.log import Outgoing
-from holdfast.ports.store import Committed, ShardBatch, StoredEvent
+from holdfast.ports.store import Committed, ShardBatch, Span, StoredEvent
 from holdfast.sdk.definitions import Retry, StepError, Workflow, signal, step, versions, workflow
 from tests.integration.running import (
+    CODEC,
     NAMESPACE,
     SHARDS,
     assert_nothing_open,
@@ -263,6 +265,50 @@ async def test_a_signal_to_a_run_that_ended_is_a_dead_letter(file: Path) -> None
         await engine.send("r", signal_of("go", 2, "m2"))
         (dead,) = await engine.dead_letters()
         assert header(dead, "holdfast_error_class") == "run_ended"
+
+
+async def test_a_signal_of_the_wrong_type_is_a_dead_letter_and_the_run_goes_on(file: Path) -> None:
+    async with process(file) as engine:
+        await engine.start("pipe_wait", "r", 1)
+        await engine.send("r", signal_of("go", "one", "m1"))
+        await engine.send("r", signal_of("go", 1, "m2"))
+        assert await engine.result("r") == [1]
+        (dead,) = await engine.dead_letters()
+        assert header(dead, "holdfast_error_class") == "unfit_signal"
+        assert "signal 'go' does not fit" in header(dead, "holdfast_error")
+        assert CODEC.decode_command(dead.headers, dead.value) == Addressed("r", signal_of("go", "one", "m1"))
+        kinds = ["RunStarted", "SignalReceived", "SignalRefused", "SignalReceived", "RunCompleted"]
+        assert await engine.kinds("r") == kinds
+
+
+async def test_who_hands_over_a_signal_of_the_wrong_type_hears_it(file: Path) -> None:
+    async with process(file) as engine:
+        await engine.submit("r", start("pipe_wait", 1))
+        with pytest.raises(DeadLetter, match="signal 'go' does not fit") as refused:
+            await engine.submit("r", signal_of("go", "one", "m1"))
+        assert refused.value.reason == "unfit_signal"
+        await engine.submit("r", signal_of("go", "one", "m1"))  # the same once more is a duplicate, and no news
+        await engine.submit("r", signal_of("go", 1, "m2"))
+        assert await engine.result("r") == [1]
+
+
+async def test_a_refused_signal_is_refused_again_by_a_replay_and_told_by_whoever_takes_over(file: Path) -> None:
+    async with process(file) as engine:
+        await engine.submit("r", signal_of("go", "early", "m0"))
+        await engine.submit("r", start("pipe_wait", 1))
+        with pytest.raises(DeadLetter, match="does not fit"):
+            await engine.submit("r", signal_of("go", "one", "m1"))
+    async with process(file, "p2") as engine:
+        await engine.submit("r", signal_of("go", 1, "m2"))
+        assert await engine.result("r") == [1]
+        letters = await engine.dead_letters(2)
+        stored = await engine.store.history("r")
+        assert stored is not None
+        recovery = Recovery(engine.store, CODEC, Wire(Topics(NAMESPACE), CODEC, SHARDS))
+        again = recovery.records(stored, Span("r", 0, 1, len(stored.history)))
+    told = [(record.value, dict(record.headers)) for record in again if record.topic == Topics(NAMESPACE).dlq]
+    heard = [(letter.value, dict(letter.headers)) for letter in letters]
+    assert told == [one for number, one in enumerate(heard) if one not in heard[:number]]
 
 
 # -------------------------------------------------------------------------------------------------------------- parking

@@ -90,7 +90,7 @@ def test_a_history_that_lacks_what_the_code_asks_for_is_noticed(plan: Plan, seed
 
 REQUESTS = (
     e.StepScheduled, e.StepAbandoned, e.StepWithdrawn, e.TimerStarted, e.TimerCancelled, e.RunCompleted, e.RunFailed,
-    e.RunCancelled,
+    e.RunCancelled, e.SignalRefused,
 )  # fmt: skip
 
 

@@ -111,7 +111,7 @@ async def perform(  # noqa: C901, PLR0912 - one match with a case for every act:
             await asyncio.sleep(words[0])
             seen.append(round(workflow.now().timestamp(), 3))
         case "signal":
-            seen.append([words[0], await signal(words[0])])
+            seen.append([words[0], await signal(words[0], int)])
         case "chance":
             seen.append([workflow.random().random(), str(workflow.uuid4())])
         case "poll":
@@ -306,7 +306,7 @@ class World:
 
     def _signal(self, chance: random.Random) -> Command:
         self.signals += 1
-        data = msgspec.json.encode(self.signals)
+        data = msgspec.json.encode(self.signals if chance.random() < 0.9 else "no number")
         return SignalRun(name=chance.choice(SIGNALS), message_id=f"m{self.signals}", input=Payload(data=data))
 
     def _cancel(self, chance: random.Random) -> Command:

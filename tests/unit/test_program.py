@@ -15,6 +15,7 @@ from holdfast.core.commands import (
     CompleteRun,
     ConcludeCancel,
     FailRun,
+    RefuseSignal,
     Request,
     ScheduleStep,
     StartTimer,
@@ -64,8 +65,8 @@ class Code:
     def completed(self, step_id: str, data: bytes) -> Sequence[Request]:
         return self.hears(e.StepCompleted(step_id=step_id, attempt=1, result=Payload(data=data)))
 
-    def told(self, name: str, data: bytes) -> Sequence[Request]:
-        return self.hears(e.SignalReceived(message_id="m", name=name, input=Payload(data=data)))
+    def told(self, name: str, data: bytes, message_id: str = "m") -> Sequence[Request]:
+        return self.hears(e.SignalReceived(message_id=message_id, name=name, input=Payload(data=data)))
 
 
 def names(requests: Sequence[Request]) -> list[str]:
@@ -235,17 +236,66 @@ def test_waiting_for_a_signal_in_vain_leaves_nothing_behind() -> None:
     told.starts()
     for number in range(1, 200):
         told.hears(e.TimerFired(timer_id=f"timer#{number}"), after=1)
-    assert sum(map(len, told.program._waiters.values())) == 1  # noqa: SLF001 - what nobody else can see grow
+    assert told.program._signals.waits == 1  # noqa: SLF001 - what nobody else can see grow
     assert told.told("go", b"7")[-1] == CompleteRun(result=Payload(data=b"7"))
 
 
-def test_a_signal_that_does_not_fit_is_the_codes_to_handle() -> None:
-    async def code() -> None:
-        await signal("go", int)
+def refused(requests: Sequence[Request]) -> list[str]:
+    return [request.message_id for request in requests if isinstance(request, RefuseSignal)]
+
+
+def test_a_signal_that_does_not_fit_is_refused_and_the_wait_goes_on() -> None:
+    async def code() -> int:
+        return await signal("go", int)
 
     told = Code(code)
     told.starts()
-    assert failure(told.told("go", b'"x"')).type == "UnfitValue"
+    (asked,) = told.told("go", b'"x"', "m-1")
+    assert isinstance(asked, RefuseSignal)
+    assert (asked.message_id, asked.name, asked.input.data) == ("m-1", "go", b'"x"')
+    assert "signal 'go' does not fit" in asked.detail
+    assert told.told("go", b"7", "m-2") == [CompleteRun(result=Payload(data=b"7"))]
+
+
+def test_a_signal_that_was_kept_is_refused_when_it_is_asked_for_as_something_else() -> None:
+    async def code() -> int:
+        await program_read("n")
+        return await signal("go", int)
+
+    told = Code(code)
+    told.starts()
+    for message_id, data in (("m-1", b'"x"'), ("m-2", b"1.5"), ("m-3", b"3"), ("m-4", b"4")):
+        assert told.told("go", data, message_id) == []
+    requests = told.completed("program_read#1", b"1")
+    assert refused(requests) == ["m-1", "m-2"]
+    assert requests[-1] == CompleteRun(result=Payload(data=b"3"))
+
+
+def test_a_signal_that_does_not_fit_the_first_wait_leaves_it_first() -> None:
+    async def code() -> list[Any]:
+        return list(await asyncio.gather(signal("go", int), signal("go", str)))
+
+    told = Code(code)
+    told.starts()
+    assert refused(told.told("go", b'"x"', "m-1")) == ["m-1"]
+    told.told("go", b"1", "m-2")
+    assert told.told("go", b'"x"', "m-3") == [CompleteRun(result=Payload(data=b'[1,"x"]'))]
+
+
+@pytest.mark.parametrize("name", [5, "", None])
+def test_a_signal_is_waited_for_by_a_name(name: Any) -> None:
+    async def code() -> None:
+        await signal(name, int)
+
+    assert f"signal({name!r}): a name is a text" in failure(Code(code).starts()).message
+
+
+@pytest.mark.parametrize("kind", [5, "int", [int]])
+def test_a_signal_is_waited_for_as_a_type(kind: Any) -> None:
+    async def code() -> None:
+        await signal("go", kind)
+
+    assert "signal('go', …): " in failure(Code(code).starts()).message
 
 
 def test_a_cancellation_may_be_answered_with_steps() -> None:

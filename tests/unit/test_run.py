@@ -16,6 +16,7 @@ from holdfast.core.commands import (
     FailStep,
     FireTimer,
     ParkRun,
+    RefuseSignal,
     ResumeRun,
     SignalRun,
     StartRun,
@@ -301,6 +302,13 @@ def signal(*, seen: bool = False) -> SignalRun:
     return SignalRun(name="shipped", message_id="m1", input=payload('"DHL"'), seen=seen)
 
 
+def test_a_signal_that_the_code_cannot_take_is_recorded_as_refused() -> None:
+    refusal = RefuseSignal(message_id="m1", name="shipped", input=payload("5"), detail="a text is wanted")
+    refused = e.SignalRefused(message_id="m1", name="shipped", input=payload("5"), detail="a text is wanted")
+    run = given(started()).when(refusal).then(refused)
+    assert (run.status, run.seq) == ("RUNNING", 2)
+
+
 def test_a_signal_is_recorded() -> None:
     recorded = e.SignalReceived(message_id="m1", name="shipped", input=payload('"DHL"'))
     given(started()).when(signal()).then(recorded)
@@ -436,6 +444,7 @@ EXAMPLES: tuple[e.Event, ...] = (
     e.StepFailed(step_id="read#1", attempt=1, error=TIMEOUT), e.StepAbandoned(step_id="read#1"),
     e.TimerStarted(timer_id="timer#1", due_at=NOON), e.TimerFired(timer_id="timer#1"),
     e.TimerCancelled(timer_id="timer#1"), e.SignalReceived(message_id="m", name="n", input=payload("1")),
+    e.SignalRefused(message_id="m", name="n", input=payload("1")),
     e.CancelRequested(), parked(), e.RunResumed(), *OUTCOMES,
     e.StepWithdrawn(step_id="read#1"), e.StepExhausted(step_id="read#1", attempt=1, error=TIMEOUT),
     e.StepCancelled(step_id="read#1"), e.StepParked(step_id="read#1", reason="unclear"),

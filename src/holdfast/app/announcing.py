@@ -25,3 +25,5 @@ def announce(draft: Draft, wire: Wire, serves: Callable[[str], bool]) -> None:
     draft.tasks = [one for one in draft.tasks if serves(one[0].queue)]
     draft.prompt += [wire.outcome(told, incarnation, seq, trace) for told, incarnation, seq, trace in draft.concluded]
     draft.concluded.clear()
+    draft.prompt += [wire.refused(run_id, event, at) for run_id, event, at in draft.refusals]
+    draft.refusals.clear()

@@ -12,6 +12,7 @@ import msgspec
 
 from holdfast.app.live import LiveRun
 from holdfast.core.commands import Command, CompleteStep, ExecuteStep, FailStep, HearLedger, RunOutcome, StepResult
+from holdfast.core.events import SignalRefused
 from holdfast.core.run import PARKED, Run
 from holdfast.ports.ledger import Answer
 from holdfast.ports.log import Outgoing, Record
@@ -87,7 +88,8 @@ class Draft:
     """What one slice writes, by shard, and what is to be said of it.
 
     `happened` (events of a turn, its time, the trace) and `concluded` (an outcome, its incarnation and seq, the trace)
-    are not put into words yet (announcing.py); `prompt` and `events` are records, see publisher.Published.
+    are not put into words yet (announcing.py), nor are `refusals` of signals (the run, the event, its time); `prompt`
+    and `events` are records, see publisher.Published. `refused` is told to whoever handed the input over.
     """
 
     def __init__(self, inputs: list[Input]) -> None:
@@ -107,6 +109,7 @@ class Draft:
         self.ended: list[RunOutcome] = []
         self.blobs: dict[str, bytes] = {}
         self.refused: list[tuple[Input, Exception]] = []
+        self.refusals: list[tuple[str, SignalRefused, int]] = []
         self.on_trust = False
         self.planned: set[str] = set()
         self.later: list[Input] = []

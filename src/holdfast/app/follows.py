@@ -46,6 +46,7 @@ class Follows:
             e.TimerFired: self._timer_over,
             e.TimerCancelled: self._timer_over,
             e.SignalReceived: self._signalled,
+            e.SignalRefused: self._refused,
             e.RunResumed: self._resumed,
         }
 
@@ -89,6 +90,9 @@ class Follows:
 
     def _signalled(self, draft: Draft, live: LiveRun, _: Run, event: e.SignalReceived, __: int) -> None:
         draft.batch(live.shard).signals.append((live.run.run_id, event.message_id))
+
+    def _refused(self, draft: Draft, live: LiveRun, _: Run, event: e.SignalRefused, at: int) -> None:
+        draft.refusals.append((live.run.run_id, event, at))
 
     def _resumed(self, draft: Draft, live: LiveRun, _: Run, __: e.RunResumed, ___: int) -> None:
         rearm(draft, live)

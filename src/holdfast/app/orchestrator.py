@@ -28,7 +28,15 @@ from holdfast.app.sweeper import Sweeper
 from holdfast.app.timers import DueTimers
 from holdfast.app.turns import Turns
 from holdfast.app.unheard import Unheard
-from holdfast.core.commands import Addressed, ExecuteStep, ParkRun, ResumeRun, RunOutcome, StartRun, StepResult
+from holdfast.core.commands import (
+    Addressed,
+    ExecuteStep,
+    ParkRun,
+    ResumeRun,
+    RunOutcome,
+    StartRun,
+    StepResult,
+)
 from holdfast.core.identity import shard_of
 from holdfast.core.run import DeadLetter
 from holdfast.ports.clock import Clock
@@ -105,7 +113,7 @@ class Orchestrator:
             store, self._ownership, meanwhile=self._announce, committed=self._committed, failed=self._failed
         )
         self._publisher = Publisher(log_, self._ownership, self._acknowledge, self._too_large)
-        self._recovery = Recovery(store, codec, self._wire)
+        self._recovery = Recovery(store, codec, self._wire, publishes=publishes)
         self._sweeper = Sweeper(
             store=store,
             log_=log_,

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
-from holdfast.core.commands import Addressed, Command, ExecuteStep, RunOutcome, StepResult
+from holdfast.core.commands import Addressed, Command, ExecuteStep, RunOutcome, SignalRun, StepResult
+from holdfast.core.events import SignalRefused
 from holdfast.core.identity import event_id, shard_of
+from holdfast.core.run import UNFIT_SIGNAL
 from holdfast.ports.codec import Codec
 from holdfast.ports.log import Headers, Outgoing, Record
 from holdfast.ports.store import StoredEvent
@@ -131,8 +133,14 @@ class Wire:
         ce_type, value = self._codec.encode_command(Addressed(run, command))
         kind = ce_type.removeprefix("holdfast.").removesuffix(".v1")
         subject = run.encode()
-        headers = self._headers(kind, f"{run}/{kind}/{at}", _about(subject, at), trace_of(run, 0), 0)
+        one = command.message_id if isinstance(command, SignalRun) else at
+        headers = self._headers(kind, f"{run}/{kind}/{one}", _about(subject, at), trace_of(run, 0), 0)
         return Record(self.topics.commands, shard_of(run, self.shards), -1, subject, value, headers, at // 1_000)
+
+    def refused(self, run: str, event: SignalRefused, at: int) -> Outgoing:
+        """Put a signal aside that the code of its run could not take."""
+        command = SignalRun(name=event.name, message_id=event.message_id, input=event.input)
+        return self.dead(self.command(run, command, at), UNFIT_SIGNAL, event.detail)
 
     def dead(self, record: Record, reason: str, text: str) -> Outgoing:
         """Put a record aside whole, with what is the matter and where it stood."""

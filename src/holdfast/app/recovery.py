@@ -28,13 +28,14 @@ Attempt = tuple[str, int, str, int]
 
 
 class Recovery:
-    """Reads what a shard's last owner left."""
+    """Reads what a shard's last owner left; where history is its own record (not `publishes`), only dead letters."""
 
-    def __init__(self, store: Store, codec: Codec, wire: Wire) -> None:
+    def __init__(self, store: Store, codec: Codec, wire: Wire, *, publishes: bool = True) -> None:
         self._store = store
         self._codec = codec
         self._wire = wire
         self.topics = wire.topics
+        self._publishes = publishes
 
     async def unpublished(self, shards: Collection[int]) -> tuple[list[Outgoing], dict[int, int]]:
         """Make the records that the outbox still holds, and tell the last batch of each shard."""
@@ -49,6 +50,7 @@ class Recovery:
             for span in spans
             if span.run_id in stored
             for record in self.records(stored[span.run_id], span, by_log)
+            if self._publishes or record.topic == self.topics.dlq
         ]
         return records, {row.shard: row.number for row in rows}
 
@@ -70,6 +72,8 @@ class Recovery:
             told = outcome(run, past.event, started_at=stored.row.started_at, ended_at=past.at)
             if told is not None:
                 made.append(self._wire.outcome(told, run.incarnation, past.seq, trace))
+            if isinstance(past.event, e.SignalRefused):
+                made.append(self._wire.refused(run.run_id, past.event, past.at))
             task = react(run, past.event)
             if task is not None and (task.run_id, task.incarnation, task.step_id, task.attempt) in by_log:
                 made.append(self._wire.task(task, past.at, trace))

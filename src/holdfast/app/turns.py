@@ -33,7 +33,7 @@ from holdfast.core.commands import (
     StartRun,
 )
 from holdfast.core.replay import ProgramStuck, advance, resume
-from holdfast.core.run import RUNNING, DeadLetter, Run, evolve, outcome
+from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, evolve, outcome
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import InboxRow, StoredEvent
 from holdfast.sdk.failures import describe, trace_of
@@ -120,8 +120,9 @@ class Turns:
             self._keep_for_later(draft, live, one, command, at, known)
             return
         if isinstance(command, SignalRun):
-            command = self._once(draft, one, command, known)
-        elif isinstance(command, FailStep):
+            self._signal(draft, live, one, self._once(draft, one, command, known), at, known)
+            return
+        if isinstance(command, FailStep):
             command = msgspec.structs.replace(command, at=at)
         elif isinstance(command, StartRun) and not command.version and not live.run.exists:
             command = known.versioned(command)
@@ -267,10 +268,13 @@ class Turns:
             draft.span(run_id, stored)
             draft.happened.append((stored, at, live.trace))
         follows = self._follows.by_kind
+        refusals = len(draft.refusals)
         for event in happened:
             follow = follows.get(type(event))
             if follow is not None:
                 follow(draft, live, before, event, at)
+        if len(draft.refusals) > refusals and not self._publishes:
+            draft.span(run_id, stored)  # a dead letter is published in any case
         if live.program is not None and (blobs := live.program.take_blobs()):
             draft.blobs.update(blobs)
         if (
@@ -332,6 +336,14 @@ class Turns:
             early = asked.due and not is_over(step, row.resends)
             again = self._follows.expect if waits or early else self._follows.send
             again(draft, live, step, resends, at)
+
+    def _signal(self, draft: Draft, live: LiveRun, one: Input, command: SignalRun, at: int, known: Known) -> None:
+        """Tell a run a signal; if its code waits for something else, whoever sent it hears that."""
+        before = len(draft.refusals)
+        self._advance(draft, live, command, at, known, runs_code=not one.careful)
+        for _, event, _ in draft.refusals[before:]:
+            if event.message_id == command.message_id:
+                draft.refused.append((one, DeadLetter(UNFIT_SIGNAL, event.detail)))
 
     def _once(self, draft: Draft, one: Input, command: SignalRun, known: Known) -> SignalRun:
         """Tell the core whether a signal's message id was taken before: stored, or in a draft on its way."""

@@ -8,9 +8,10 @@ Laws of this file:
 import getpass
 import os
 import sys
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from holdfast.ports.store import StoredRun
     from holdfast.settings import Settings
 
+Found = TypeVar("Found")
+
+HEARD = 3.0
+"""Seconds to look for what becomes of a request that was sent."""
 no_wait = click.option(
     "--no-wait", is_flag=True, help="Do not wait 5 s for a run that may just have been started elsewhere."
 )
@@ -67,6 +72,7 @@ async def _start(
             return
         if run_id is None and sys.stderr.isatty():
             click.echo(f"run {run.run_id}", err=True)
+        client.remind = lambda text: click.echo(f"holdfast: {text}", err=True)
         await _print_result(client, run)
 
 
@@ -109,9 +115,41 @@ async def _signal(settings: "Settings", run: str, name: str, data: bytes, messag
         stored = await client.profile.store.history(client.run(run).run_id)
         if stored is not None and stored.row.ended_at is not None:
             raise CommandFailed(USAGE, f"run {run} has ended ({stored.row.status}) and hears no signals any more")
+        message_id = message_id or uuid.uuid4().hex
         await client.signal_raw(run, name, data, message_id=message_id)
-        waits = "" if stored is not None else " (it is not started yet; the signal is kept for 24 h)"
+        waits = " (it is not started yet; the signal is kept for 24 h)"
+        if stored is not None:
+            waits = await _heard(client, run, message_id)
         click.echo(f"told {run}: {name}{waits}")
+
+
+async def _heard(client: "Client", run: str, message_id: str) -> str:
+    """Look for a moment what becomes of a signal.
+
+    Raises:
+        CommandFailed: the code of the run waits for something else.
+    """
+    from holdfast.views import heard
+
+    found = await _look_for(client, run, lambda stored: heard(stored, client.profile.codec, message_id))
+    if found:
+        raise CommandFailed(ENDED, f"run {run} refuses it: {found}", "the signal")
+    if found is None:
+        return f" (nobody has taken it yet; {await client.unserved(run) or 'it is kept'})"
+    return ""
+
+
+async def _look_for(client: "Client", run: str, found: Callable[["StoredRun"], Found | None]) -> Found | None:
+    """Look at a run until something is found in it; None if it is not for some seconds."""
+    clock, store = client.profile.clock, client.profile.store
+    until = clock.monotonic() + HEARD
+    mark = 0
+    while True:
+        stored = await store.history(run)
+        seen = None if stored is None else found(stored)
+        if seen is not None or clock.monotonic() >= until:
+            return seen
+        mark = await store.changed(mark)
 
 
 @click.command(cls=Subcommand)

@@ -162,6 +162,15 @@ class CancelTimer(Asked, frozen=True, kw_only=True):
     timer_id: str
 
 
+class RefuseSignal(Asked, frozen=True, kw_only=True):
+    """The code waited for a signal of another type."""
+
+    message_id: str
+    name: str
+    input: Payload
+    detail: str
+
+
 class CompleteRun(Asked, frozen=True, kw_only=True):
     """The workflow returned."""
 
@@ -196,11 +205,22 @@ Command = (
     | WithdrawStep
     | StartTimer
     | CancelTimer
+    | RefuseSignal
     | CompleteRun
     | FailRun
     | ConcludeCancel
 )
-Request = ScheduleStep | AbandonStep | WithdrawStep | StartTimer | CancelTimer | CompleteRun | FailRun | ConcludeCancel
+Request = (
+    ScheduleStep
+    | AbandonStep
+    | WithdrawStep
+    | StartTimer
+    | CancelTimer
+    | RefuseSignal
+    | CompleteRun
+    | FailRun
+    | ConcludeCancel
+)
 
 
 class Addressed(msgspec.Struct, frozen=True):

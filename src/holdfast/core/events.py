@@ -146,6 +146,15 @@ class SignalReceived(Fact, frozen=True, kw_only=True):
     input: Payload
 
 
+class SignalRefused(Fact, frozen=True, kw_only=True):
+    """The code waited for a signal of another type; it is put aside whole, and the wait goes on."""
+
+    message_id: str
+    name: str
+    input: Payload
+    detail: str = ""
+
+
 class CancelRequested(Fact, frozen=True, kw_only=True):
     """Somebody asked the run to stop by itself."""
 
@@ -211,6 +220,7 @@ Event = (
     | TimerFired
     | TimerCancelled
     | SignalReceived
+    | SignalRefused
     | CancelRequested
     | RunParked
     | RunResumed
@@ -239,6 +249,7 @@ TYPES: dict[str, type[Event]] = {
         TimerFired,
         TimerCancelled,
         SignalReceived,
+        SignalRefused,
         CancelRequested,
         RunParked,
         RunResumed,

@@ -163,6 +163,7 @@ REQUESTED = (
     e.StepWithdrawn,
     e.TimerStarted,
     e.TimerCancelled,
+    e.SignalRefused,
     e.RunCompleted,
     e.RunFailed,
     e.RunCancelled,
@@ -181,6 +182,8 @@ def alike(asked: e.Event, recorded: e.Event) -> bool:
         recorded, (e.StepAbandoned, e.StepWithdrawn)
     ):
         return asked.step_id == recorded.step_id
+    if isinstance(asked, e.SignalRefused) and isinstance(recorded, e.SignalRefused):
+        return asked.message_id == recorded.message_id
     if isinstance(asked, e.TimerCancelled) and isinstance(recorded, e.TimerCancelled):
         return asked.timer_id == recorded.timer_id
     return True
@@ -197,6 +200,8 @@ def describe(event: e.Event) -> str:
             return f'the withdrawal of "{step_id}"'
         case e.TimerStarted(timer_id=timer_id):
             return f'timer "{timer_id}"'
+        case e.SignalRefused(name=name, message_id=message_id):
+            return f'the refusal of signal "{name}" ({message_id})'
         case e.TimerCancelled(timer_id=timer_id):
             return f'the cancelling of timer "{timer_id}"'
         case _:

@@ -31,6 +31,7 @@ from holdfast.core.commands import (
     FireTimer,
     HearLedger,
     ParkRun,
+    RefuseSignal,
     ResolveEffect,
     ResumeRun,
     RunOutcome,
@@ -57,6 +58,8 @@ TERMINATED = "TERMINATED"
 ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TERMINATED})
 EFFECT_PARKED = "effect_parked"
 """Why a run stands whose code waits for nothing but effects that a person has to decide on."""
+UNFIT_SIGNAL = "unfit_signal"
+"""Why a signal is a dead letter that the code waited for as another type."""
 STATUSES = (RUNNING, SUSPENDED, PARKED, COMPLETED, FAILED, CANCELLED, TERMINATED)
 
 
@@ -163,6 +166,8 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
             return abandoned(run.open_steps.get(step_id), step_id)
         case SignalRun():
             return signalled(run, command)
+        case RefuseSignal(message_id=message_id, name=name, input=payload, detail=detail):
+            return (e.SignalRefused(message_id=message_id, name=name, input=payload, detail=detail),)
         case CancelRun(reason=reason):
             return () if missing(run) or run.ended or run.cancelling else (e.CancelRequested(reason=reason),)
         case TerminateRun(reason=reason):
@@ -305,7 +310,7 @@ def evolve(run: Run, event: e.Event) -> Run:
             return replace(run, seq=seq, timers={**run.timers, timer_id: due_at})
         case e.TimerFired(timer_id=timer_id) | e.TimerCancelled(timer_id=timer_id):
             return replace(run, seq=seq, timers=without(run.timers, timer_id))
-        case e.SignalReceived():
+        case e.SignalReceived() | e.SignalRefused():
             return replace(run, seq=seq)
         case e.ResolutionRequested(step_id=step_id):
             return changed(run, step_id, resolving=True)

@@ -9,7 +9,6 @@ Laws of this file:
 import asyncio
 import datetime as dt
 import random
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from hashlib import blake2b
 from typing import Any, Final
@@ -36,8 +35,9 @@ from holdfast.sdk.failures import describe, failure_of, innermost
 from holdfast.sdk.guard import NotDeterministic
 from holdfast.sdk.loop import DurableTimer, Evicted, WorkflowLoop
 from holdfast.sdk.shield import CLOSED, Shield, Verdict
+from holdfast.sdk.signals import Signals
 from holdfast.sdk.turn_limit import TURN_STEPS, TurnTooLong
-from holdfast.sdk.values import UnfitValue, decode, decoder
+from holdfast.sdk.values import UnfitValue
 
 Find = Callable[[str, str], Workflow[..., Any]]
 """Give the workflow of a name and version; raises ProgramStuck when there is none."""
@@ -98,7 +98,6 @@ class LiveProgram:
         "_shield",
         "_signals",
         "_timers",
-        "_waiters",
         "_workflow",
     )
 
@@ -128,8 +127,7 @@ class LiveProgram:
         self._counters: dict[str, int] = {}
         self._ids: set[str] = set()
         self._timers: dict[str, DurableTimer] = {}
-        self._signals: dict[str, deque[Payload]] = {}
-        self._waiters: dict[str, deque[asyncio.Future[Payload]]] = {}
+        self._signals = Signals(read)
         self._random: random.Random | None = None
 
     # -- the Program of core/replay.py
@@ -171,8 +169,8 @@ class LiveProgram:
                 timer = self._timers.pop(timer_id, None)
                 if timer is not None:
                     timer.fire()
-            case e.SignalReceived(name=name, input=payload):
-                self._hear(name, payload)
+            case e.SignalReceived():
+                self._signals.hear(event, self._requests)
             case e.StepFailed(step_id=step_id, error=error):
                 self._break(step_id, error)
             case e.StepCancelled(step_id=step_id):
@@ -213,8 +211,7 @@ class LiveProgram:
         self._main = None
         self._open.clear()
         self._timers.clear()
-        self._waiters.clear()
-        self._signals.clear()
+        self._signals.forget()
         self._shield.owed.clear()
 
     # -- what outside events do to the code
@@ -246,15 +243,6 @@ class LiveProgram:
         future, _ = self._open.pop(step_id, (None, None))
         if future is not None and not future.done():
             future.set_exception(StepError(error))
-
-    def _hear(self, name: str, payload: Payload) -> None:
-        waiters = self._waiters.get(name)
-        while waiters:
-            waiter = waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(payload)
-                return
-        self._signals.setdefault(name, deque()).append(payload)
 
     def _conclusion(self, main: asyncio.Task[Any]) -> Request:
         if main.cancelled():
@@ -321,23 +309,7 @@ class LiveProgram:
 
     async def wait_signal(self, name: str, kind: Any) -> Any:
         self._require_live()
-        kept = self._signals.get(name)
-        if kept:
-            payload = kept.popleft()
-        else:
-            future: asyncio.Future[Payload] = self._loop.durable_future()
-            self._waiters.setdefault(name, deque()).append(future)
-            try:
-                payload = await future
-            except asyncio.CancelledError:
-                self._forget_waiter(name, future)
-                raise
-        return decode(decoder(kind), self._read(payload), f"signal {name!r}")
-
-    def _forget_waiter(self, name: str, future: asyncio.Future[Payload]) -> None:
-        waiters = self._waiters.get(name, ())
-        if future in waiters:
-            self._waiters[name].remove(future)
+        return await self._signals.wait(name, kind, self._loop, self._requests)
 
     def random(self) -> random.Random:
         if self._random is None:
@@ -377,4 +349,4 @@ class LiveProgram:
             self._requests.append(CancelTimer(timer_id=timer_id))
 
     def is_waiting(self) -> bool:
-        return bool(self._open or self._timers or any(self._waiters.values()))
+        return bool(self._open or self._timers or self._signals.waits)

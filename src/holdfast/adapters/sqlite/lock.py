@@ -2,10 +2,15 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from holdfast.adapters.sqlite.folder import make_folder
+
+TRIES: Final = 5
+PAUSE: Final = 0.02
+"""Seconds: whoever only looks whether the lock is held has it for an instant."""
 
 
 class AlreadyRunning(Exception):
@@ -28,15 +33,34 @@ class EngineLock:
         """Take the lock, or raise `AlreadyRunning` at once."""
         make_folder(self._path.parent)
         opened = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = int(os.read(opened, 32).strip() or b"0")
-            os.close(opened)
-            raise AlreadyRunning(pid, self._for) from None
+        for number in range(TRIES):
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if number < TRIES - 1:
+                    time.sleep(PAUSE)
+                    continue
+                pid = int(os.read(opened, 32).strip() or b"0")
+                os.close(opened)
+                raise AlreadyRunning(pid, self._for) from None
         os.ftruncate(opened, 0)
         os.write(opened, f"{os.getpid()}\n".encode())
         self._held = opened
+
+    def is_held(self) -> bool:
+        """Tell whether an engine has the file now."""
+        try:
+            opened = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(opened)
+        return False
 
     def release(self) -> None:
         """Give the lock back; the file stays, so that nobody locks a file that was just removed."""
