@@ -17,9 +17,17 @@ from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
-from holdfast.sdk.loop import Future, Task
+from holdfast.sdk.loop import Future
+from holdfast.sdk.loop import Task as WorkflowTask
 
 RUNNING, PAUSED, DEAD = 0, 1, 2
+
+
+class Task(WorkflowTask):
+    """Of a process, whose cancellations are its own."""
+
+    __slots__ = ()
+    cancel = asyncio.Task.cancel
 
 
 class Life:
