@@ -117,9 +117,11 @@ def serve_app(
 ) -> None:
     """Load the application, serve it, and end with the code of what ended it."""
     from holdfast.cli.event_loop import leave_with, run_to_end
+    from holdfast.sdk.watched import install
 
     _ = settings.profile  # raises before the author's code runs, when store and log do not go together
     _tell_warnings()
+    install()  # before the author's modules keep a clock of their own
     load_app(app)
     _require(app, workflows=orchestrator, steps=worker and not orchestrator)
     service = _Service(context.info_name or "", settings)

@@ -11,8 +11,8 @@ from holdfast.profiles.engine import Engine
 from holdfast.profiles.health import health
 from holdfast.profiles.profile import Profile, topics_of
 from holdfast.sdk.definitions import steps
-from holdfast.sdk.guard import install as install_guard
 from holdfast.sdk.turn_limit import watching
+from holdfast.sdk.watched import install as install_guard
 from holdfast.settings import Settings
 
 COLLECT = (50_000, 20, 50)

@@ -21,6 +21,7 @@ from holdfast.sdk.options import Duration, Retry, StepOptions, days, hours, minu
 from holdfast.sdk.registry import Names
 from holdfast.sdk.shape import Shape
 from holdfast.sdk.threads import in_thread
+from holdfast.sdk.trusted import trust
 
 __all__ = [
     "EFFECT", "STEP", "Caller", "Duration", "Retry", "Step", "StepError", "StepOptions", "Versions", "Workflow", "days",
@@ -248,6 +249,11 @@ class _WorkflowDecorator:
     def uuid4() -> uuid.UUID:
         """Draw a random UUID from the run's own generator; the same in replay."""
         return uuid.UUID(int=inside("workflow.uuid4()").random().getrandbits(128), version=4)
+
+    @staticmethod
+    def trust(*packages: str) -> None:
+        """Give these packages, when they run in workflow code, the run's own clock and chance instead of a refusal."""
+        trust(*packages)
 
 
 workflow = _WorkflowDecorator()

@@ -26,7 +26,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def module_of(frame: FrameType) -> str:
-    name: str = frame.f_globals.get("__name__", "")
+    name: str = frame.f_globals.get("__name__") or ""
     return name
 
 
@@ -34,17 +34,31 @@ def is_engine(module: str) -> bool:
     return module == _ENGINE or module.startswith(f"{_ENGINE}.")
 
 
+def is_of_library(file: str) -> bool:
+    """Tell whether a file, of code or of data, was installed."""
+    return any(folder in file for folder in _INSTALLED)
+
+
+def is_of_stdlib(file: str) -> bool:
+    """Tell whether a file, of code or of data, came with Python."""
+    return file.startswith("<frozen") or (file.startswith(_STDLIB) and not is_of_library(file))
+
+
 def is_library(frame: FrameType) -> bool:
-    return any(folder in frame.f_code.co_filename for folder in _INSTALLED)
+    return is_of_library(frame.f_code.co_filename)
 
 
 def is_stdlib(frame: FrameType) -> bool:
-    file = frame.f_code.co_filename
-    return file.startswith("<frozen") or (file.startswith(_STDLIB) and not is_library(frame))
+    return is_of_stdlib(frame.f_code.co_filename)
+
+
+def is_generated(frame: FrameType) -> bool:
+    """Tell whether code was written by a program, as the methods of a dataclass are: it has no line to be named."""
+    return frame.f_code.co_filename.startswith("<") and not is_stdlib(frame)
 
 
 def is_author(frame: FrameType) -> bool:
-    return not (is_engine(module_of(frame)) or is_stdlib(frame) or is_library(frame))
+    return not (is_engine(module_of(frame)) or is_stdlib(frame) or is_library(frame) or is_generated(frame))
 
 
 def turn(frame: FrameType | None) -> Iterator[tuple[FrameType, str]]:

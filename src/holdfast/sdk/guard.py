@@ -1,72 +1,77 @@
-"""What workflow code must not do, and the error that says so.
+"""What workflow code is refused, and the error that says so.
 
 Laws of this file:
 - Workflow code runs on a thread exactly while that thread's running event loop is `Deterministic`. There is no other
   flag, so code of other threads and of the process's own loop is never refused anything.
 - A refusal names the call and the author's line, and says what to write instead.
-- Importing this module changes nothing. `install()`, called by the composition root alone, changes the process, once.
-- Imports, logging and the printing of tracebacks may read files and clocks inside a turn: nothing of it comes back to
-  the workflow.
-
-What `install()` catches, in a turn: sockets, files, folders, processes, threads (audit events); `time.sleep`,
-`time.time`, `monotonic`, `perf_counter` and their `_ns`, also behind `date.today` and `datetime.today`; `os.urandom`,
-and with it `uuid.uuid4` and `secrets`; `uuid.uuid1`; the functions of the module `random`, even where one was imported
-by name before (all but `random.random` itself).
-
-What it cannot catch: `datetime.now` and `datetime.utcnow`, which are C and read the clock themselves; a clock imported
-by name before (`from time import time`); the author's own `random.Random()`; numpy's generators; a set of strings,
-whose order changes with every process. There the replay notices, when another request follows, and parks the run.
+- What is refused depends on who asks and for what, never on what the process has cached, imported or opened before.
+- Who asks is the innermost code that is not Python's own. Readers (readers.py) may always; a library may read what was
+  installed; a trusted library (trusted.py) gets the run's own clock and chance; all else is refused.
+- Importing this module changes nothing. `install()` of watched.py changes the process, once.
 """
 
 import asyncio
 import os
-import random
 import sys
-import threading
-import time
-import uuid
 from asyncio import _get_running_loop
-from collections.abc import Callable
 from functools import cache
+from random import Random
+from types import FrameType
 from typing import Any, Final, NoReturn
 
-from holdfast.sdk.frames import Place, is_engine, is_library, is_stdlib, turn
+from holdfast.sdk import readers
+from holdfast.sdk.collecting import is_collecting, is_of_collector, watch_collector
+from holdfast.sdk.frames import Place, is_engine, is_generated, is_library, is_stdlib, turn
+from holdfast.sdk.trusted import is_trusted
 
 IN_A_STEP: Final = "Move it into a step and await the step here."
-SLEEP: Final = "Use await asyncio.sleep(), which is durable here."
-NOW: Final = "Use workflow.now(), or move it into a step."
-CHANCE: Final = "Use workflow.random() or workflow.uuid4(), or move it into a step."
 
-# An import may run these; what is in OUTSIDE it may not.
-_INSIDE: Final = frozenset({
-    "open",
-    "os.link",
-    "os.listdir",
-    "os.mkdir",
-    "os.remove",
-    "os.rename",
-    "os.rmdir",
-    "os.scandir",
-    "os.symlink",
-    "os.truncate",
-    "socket.gethostname",
-})  # fmt: skip
-_OUTSIDE: Final = frozenset({
+_OF_FILES: Final = frozenset({"open", "os.listdir", "os.scandir"})
+"""Whose first argument is a path that may belong to the deployment."""
+
+_REFUSED: Final = _OF_FILES | {
     "_thread.start_joinable_thread",
     "_thread.start_new_thread",
+    "builtins.input",
+    "ftplib.sendcmd",
+    "http.client.send",
+    "imaplib.send",
+    "os.chdir",
+    "os.chmod",
+    "os.chown",
     "os.exec",
     "os.fork",
     "os.forkpty",
+    "os.getxattr",
+    "os.kill",
+    "os.killpg",
+    "os.link",
+    "os.listxattr",
+    "os.lockf",
+    "os.mkdir",
     "os.posix_spawn",
+    "os.putenv",
+    "os.remove",
+    "os.removexattr",
+    "os.rename",
+    "os.rmdir",
+    "os.setxattr",
     "os.spawn",
+    "os.symlink",
     "os.system",
+    "os.truncate",
+    "os.unsetenv",
+    "os.utime",
+    "poplib.putline",
     "pty.spawn",
+    "smtplib.send",
     "socket.__new__",
     "socket.bind",
     "socket.connect",
     "socket.getaddrinfo",
     "socket.gethostbyaddr",
     "socket.gethostbyname",
+    "socket.gethostname",
     "socket.getnameinfo",
     "socket.sendmsg",
     "socket.sendto",
@@ -74,19 +79,9 @@ _OUTSIDE: Final = frozenset({
     "subprocess.Popen",
     "threading._start_new_thread",
     "time.sleep",
-})  # fmt: skip
-_REFUSED: Final = _INSIDE | _OUTSIDE
+}
 
-_CLOCKS: Final = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
-
-_IMPORTS: Final = frozenset({
-    "_frozen_importlib",
-    "_frozen_importlib_external",
-    "importlib._bootstrap",
-    "importlib._bootstrap_external",
-    "zipimport",
-})  # fmt: skip
-_REPORTS: Final = frozenset({"linecache", "logging", "traceback", "warnings"})
+_WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Deterministic:
@@ -96,6 +91,14 @@ class Deterministic:
 
     def next_number(self) -> int:
         """The next number in the order of creation."""
+        raise NotImplementedError
+
+    def time(self) -> float:
+        """The time of the event being applied, in seconds since the epoch."""
+        raise NotImplementedError
+
+    def chance(self) -> Random:
+        """The generator that libraries draw from; the same in every replay."""
         raise NotImplementedError
 
 
@@ -117,79 +120,69 @@ def refuse(call: str, advice: str = IN_A_STEP, *, depth: int = 1) -> NoReturn:
     for frame, module in turn(sys._getframe(depth)):  # noqa: SLF001 - the only way to a frame
         if is_engine(module):
             continue
-        if is_stdlib(frame):
-            asked = f"{module}.{frame.f_code.co_qualname}" if author is None and library is None else asked
-        elif is_library(frame):
+        if is_library(frame):
             library = library or frame
-        else:
+        elif _is_somebody(frame):
             author = frame
             break
+        elif library is None:
+            asked = f"{module}.{frame.f_code.co_qualname}"
     blamed = author or library or sys._getframe(depth)  # noqa: SLF001 - as above
     named = call if asked == call else f"{asked} ({call})"
     raise NotDeterministic(named, advice, blamed.f_code.co_filename, blamed.f_lineno)
 
 
-def _check(call: str, advice: str) -> None:
-    """Refuse `call` in the frame above the caller's, unless the engine, an import or a report asks for it."""
-    asking = sys._getframe(2)  # noqa: SLF001 - the only way to a frame
-    if is_engine(asking.f_globals.get("__name__", "")):
-        return
-    for _, module in turn(asking):
-        if module.partition(".")[0] in _REPORTS or (module in _IMPORTS and call not in _OUTSIDE):
-            return
+def check(call: str, advice: str = IN_A_STEP, *, path: object = None, has_own: bool = False) -> bool:
+    """Judge a call of the frame above the caller's: refused, or allowed; True: with what the run has of its own."""
+    if is_collecting():
+        return False
+    who: tuple[FrameType, str] | None = None
+    for frame, module in turn(sys._getframe(2)):  # noqa: SLF001 - the only way to a frame
+        if who is None:
+            if is_engine(module):
+                return False
+            if _is_somebody(frame) or is_trusted(module):
+                who = frame, module
+        if readers.is_reader(module, frame.f_code.co_name) or is_of_collector(frame):
+            return False
+    if path is not None and _may_read(who, call, path):
+        return False
+    if has_own and who is not None:
+        if is_trusted(who[1]):
+            return True
+        if is_library(who[0]):
+            advice += f' Or let it have the run\'s own: workflow.trust("{who[1].partition(".")[0]}").'
     refuse(call, advice, depth=3)
 
 
-def _audit(event: str, _: tuple[Any, ...]) -> None:
+def _is_somebody(frame: FrameType) -> bool:
+    return not (is_generated(frame) or is_stdlib(frame))
+
+
+def _may_read(who: tuple[FrameType, str] | None, call: str, path: object) -> bool:
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return False
+    file = os.fsdecode(path)
+    if call == "open" and readers.is_of_zones(file):
+        return True
+    return who is not None and is_library(who[0]) and readers.is_deployed(file)
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
     if event in _REFUSED and isinstance(_get_running_loop(), Deterministic):
-        _check(event, IN_A_STEP)
+        path = args[0] if event in _OF_FILES and args and not _is_writing(event, args) else None
+        check(event, path=path)
+
+
+def _is_writing(event: str, args: tuple[Any, ...]) -> bool:
+    return event == "open" and len(args) > 2 and isinstance(args[2], int) and bool(args[2] & _WRITES)  # noqa: PLR2004 - path, mode, flags
 
 
 @cache
 def install_audit_hook() -> None:
     """Refuse, from now on, what audit events tell of; there is no way back. Costs other code 0.2 µs for each event."""
+    watch_collector()
     sys.addaudithook(_audit)
-
-
-class Watched:
-    """A function that is refused in a turn and runs as ever outside it. Being an object, it never binds as a method."""
-
-    __slots__ = ("__wrapped__", "_advice", "_call")
-
-    def __init__(self, call: str, real: Callable[..., Any], advice: str) -> None:
-        self.__wrapped__ = real
-        self._call = call
-        self._advice = advice
-
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        if isinstance(_get_running_loop(), Deterministic):
-            _check(self._call, self._advice)
-        return self.__wrapped__(*args, **named)
-
-    def __repr__(self) -> str:
-        return f"<{self._call}, watched>"
-
-
-class _SharedRandom(random.Random):
-    """The generator behind the module `random`: all of the module's functions end in one of these two."""
-
-    def random(self) -> float:
-        if isinstance(_get_running_loop(), Deterministic):
-            _check("random.random", CHANCE)
-        return super().random()
-
-    def getrandbits(self, k: int, /) -> int:
-        if isinstance(_get_running_loop(), Deterministic):
-            _check("random.getrandbits", CHANCE)
-        return super().getrandbits(k)
-
-
-def _watch_random() -> None:
-    shared = random._inst  # noqa: SLF001 - the module's functions are its methods
-    shared.__class__ = _SharedRandom  # reaches `from random import choice` too
-    random.random = shared.random
-    random.getrandbits = shared.getrandbits
-    random._urandom = Watched("os.urandom", os.urandom, CHANCE)  # type: ignore[attr-defined]  # noqa: SLF001 - behind secrets
 
 
 def _refused(name: str) -> Any:
@@ -242,18 +235,3 @@ class RefusingLoop(Deterministic, asyncio.AbstractEventLoop):
     stop = _refused("stop")
     subprocess_exec = _refused("subprocess_exec")
     subprocess_shell = _refused("subprocess_shell")
-
-
-@cache
-def install() -> None:
-    """Watch the whole process; for a composition root. Costs other code 0.2 µs for each clock reading and draw."""
-    install_audit_hook()
-    for name in _CLOCKS:
-        setattr(time, name, Watched(f"time.{name}", getattr(time, name), NOW))
-    _watch_random()
-    time.sleep = Watched("time.sleep", time.sleep, SLEEP)
-    if sys.version_info < (3, 12):  # where threads have no audit event
-        start = "_start_new_thread"
-        setattr(threading, start, Watched(f"threading.{start}", getattr(threading, start), IN_A_STEP))
-    os.urandom = Watched("os.urandom", os.urandom, CHANCE)
-    uuid.uuid1 = Watched("uuid.uuid1", uuid.uuid1, CHANCE)

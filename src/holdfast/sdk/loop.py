@@ -13,16 +13,19 @@ Laws of this file:
 
 import asyncio
 import math
+import random
 import sys
 import warnings
 from asyncio import _get_running_loop, _set_running_loop, tasks
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextvars import Context, copy_context
-from typing import Any, Final, Protocol, TypeAlias
+from hashlib import blake2b
+from typing import Any, Final, TypeAlias
 
 from holdfast.sdk import generators
 from holdfast.sdk.cancellation import Cancellations
+from holdfast.sdk.durable_timers import NO_TIMERS, DurableTimer, Timers
 from holdfast.sdk.eviction import Evicted, forget_callbacks, forget_frames, unwind, unwind_generator
 from holdfast.sdk.frames import blamed, standing
 from holdfast.sdk.guard import RefusingLoop
@@ -42,67 +45,10 @@ _MICROS: Final = 1_000_000
 _warn_unawaited: Final = warnings._warn_unawaited_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - called by the interpreter
 
 
-class DurableTimer(Handle):
-    """A wait of the run. `number` counts the run's timers from 1; `due` is in integer microseconds since the epoch."""
-
-    loop: "WorkflowLoop"
-    number: int
-    moment: float
-    is_open: bool
-
-    @property
-    def due(self) -> int:
-        return round(self.moment * _MICROS)
-
-    def when(self) -> float:
-        return self.moment
-
-    def fire(self) -> None:
-        """Called by the loop's owner when TimerFired is applied; the callback runs in the next turn."""
-        if self.is_open and self.callback is not None:
-            self.is_open = False
-            self.loop.reach(self.moment)
-            self.loop._ready.append(self)  # noqa: SLF001 - one concept in two classes
-
-    def cancel(self) -> None:
-        super().cancel()
-        if self.is_open:
-            self.is_open = False
-            if not self.loop.evicted:
-                self.loop.timers.cancel(self)
-
-
-class Timers(Protocol):
-    """Where the owner of a loop keeps the waits of its run."""
-
-    def start(self, timer: DurableTimer) -> None: ...
-
-    def cancel(self, timer: DurableTimer) -> None:
-        """Called at most once, and never after `timer` fired."""
-
-    def is_waiting(self) -> bool:
-        """Whether anything outside may bring another turn."""
-
-
-class _NoTimers:
-    """Of a dropped run: so that its loop no longer refers to its owner."""
-
-    def start(self, timer: DurableTimer) -> None:
-        raise Evicted
-
-    def cancel(self, timer: DurableTimer) -> None:
-        """Nothing waits any more."""
-
-    def is_waiting(self) -> bool:
-        return False
-
-
-_NO_TIMERS: Final = _NoTimers()
-
-
 class WorkflowLoop(RefusingLoop):
     __slots__ = (
         "_abandoned",
+        "_chance",
         "_generators",
         "_handler",
         "_numbers",
@@ -111,8 +57,10 @@ class WorkflowLoop(RefusingLoop):
         "_sweep_at",
         "_tasks",
         "_timer_numbers",
+        "_turn",
         "cancellations",
         "evicted",
+        "identity",
         "interrupted",
         "now",
         "overdue",
@@ -128,6 +76,9 @@ class WorkflowLoop(RefusingLoop):
         self.interrupted: TurnTooLong | None = None
         self.now = 0.0
         self._reached = 0.0
+        self.identity = ""
+        self._turn = 0
+        self._chance: random.Random | None = None
         self.evicted = False
         self.unhandled: list[dict[str, Any]] = []
         self._ready: deque[Handle] = deque()
@@ -143,14 +94,17 @@ class WorkflowLoop(RefusingLoop):
     # for the owner:
 
     def set_time(self, micros: int) -> None:
-        """The time of the turns to come, in microseconds since the Unix epoch."""
+        """The time of the turn to come, in microseconds since the Unix epoch."""
         now = micros / _MICROS
         self.now = max(self._reached, now)
+        self._turn += 1
+        self._chance = None
 
-    def reach(self, moment: float) -> None:
-        """A timer of `moment` fires, at its due time: in microseconds that may be a little before the moment."""
-        self._reached = max(self._reached, moment)
-        self.now = max(self.now, moment)
+    def fire(self, timer: DurableTimer) -> None:
+        """A timer fires, at its due time: in microseconds that may be a little before its moment."""
+        self._reached = max(self._reached, timer.moment)
+        self.now = max(self.now, timer.moment)
+        self._ready.append(timer)
 
     def require_live(self) -> None:
         """Every durable call asks here first."""
@@ -258,7 +212,7 @@ class WorkflowLoop(RefusingLoop):
             generators.disown(self._generators or (), self)
             self.unhandled.clear()
             self._handler = None
-            self.timers = _NO_TIMERS
+            self.timers = NO_TIMERS
         finally:
             warnings._warn_unawaited_coroutine = _warn_unawaited  # type: ignore[attr-defined]  # noqa: SLF001 - as above
             leave(outer)
@@ -310,6 +264,13 @@ class WorkflowLoop(RefusingLoop):
 
     def time(self) -> float:
         return self.now
+
+    def chance(self) -> random.Random:
+        """Give the generator of this turn for what libraries draw: the run's own is the author's alone."""
+        if self._chance is None:
+            seed = blake2b(f"{self.identity}/{self._turn}".encode(), digest_size=16, person=b"libraries").digest()
+            self._chance = random.Random(seed)
+        return self._chance
 
     # Debugging would read clocks and addresses: it stays off. asyncio asks at every future, and C answers sooner.
     get_debug = staticmethod(bool)  # bool() is False

@@ -53,9 +53,10 @@ class ProgramLoop(WorkflowLoop):
 
     __slots__ = ("caller",)
 
-    def __init__(self, program: "LiveProgram", turn_steps: int) -> None:
+    def __init__(self, program: "LiveProgram", identity: str, turn_steps: int) -> None:
         super().__init__(program, turn_steps)
         self.caller: Caller = program
+        self.identity = identity
 
 
 class _Dropped:
@@ -118,7 +119,7 @@ class LiveProgram:
         self._namespace = namespace
         self._run_id = run_id
         self._incarnation = incarnation
-        self._loop = ProgramLoop(self, turn_steps)
+        self._loop = ProgramLoop(self, f"{run_id}/{incarnation}", turn_steps)
         self._main: asyncio.Task[Any] | None = None
         self._workflow: Workflow[..., Any] | None = None
         self._requests: list[Request] = []
