@@ -1,6 +1,7 @@
 """Code that changed under a running run parks it with the difference; mended code goes on as if nothing was."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 
 from holdfast.core import events as e
 from holdfast.core.commands import CompleteStep, FireTimer, ParkRun, ResumeRun, SignalRun, StartRun
+from holdfast.core.difference import difference, differing, text_of
 from holdfast.core.payload import Payload
 from holdfast.core.replay import Nondeterminism
+from holdfast.core.retry import RetrySchedule
 from holdfast.core.run import COMPLETED, PARKED
 from holdfast.sdk.definitions import Workflow, signal, step
 from tests.replay.worlds import RUN_ID, World
@@ -94,7 +97,11 @@ def deploy(world: World, code: Code) -> None:
     ("code", "asked", "recorded"),
     [
         (other_step, 'asked for step "change_charge#1"', 'history has step "change_read#1" at seq 4'),
-        (other_argument, 'asked for step "change_read#1"', 'history has step "change_read#1" at seq 4'),
+        (
+            other_argument,
+            'asked for step "change_read#1" with other arguments',
+            'history has step "change_read#1" at seq 4',
+        ),
         (less, "asked for RunCompleted", 'history has step "change_read#1" at seq 4'),
         (more, 'asked for step "change_read#2"', "history has nothing more at seq 5"),
         (no_sleep, 'asked for step "change_read#1"', 'history has timer "timer#1" at seq 2'),
@@ -110,6 +117,88 @@ def test_the_difference_is_told(code: Code, asked: str, recorded: str) -> None:
     assert asked in str(told.value)
     assert recorded in str(told.value)
     assert f"holdfast resume {RUN_ID}" in str(told.value)
+
+
+def told(code: Code) -> list[str]:
+    """The text of the difference, line by line."""
+    world = on_the_way()
+    deploy(world, code)
+    with pytest.raises(Nondeterminism) as error:
+        world.tell(SignalRun(name="x", message_id="m", input=Payload()))
+    return str(error.value).splitlines()
+
+
+def line_in(code: Callable[..., Any], text: str) -> str:
+    """The author's line, as an error names it."""
+    lines, first = inspect.getsourcelines(code)
+    at = next(number for number, line in enumerate(lines) if text in line)
+    return f"  {__file__}:{first + at}  {lines[at].strip()}"
+
+
+def test_other_arguments_are_shown_beside_those_of_the_history_with_the_line_that_asks() -> None:
+    assert told(other_argument)[1:5] == [
+        '  asked    "another note"',
+        '  history  "note"',
+        line_in(other_argument, "change_read"),
+        '  before it: 1 RunStarted "changing", 2 timer "timer#1", 3 TimerFired "timer#1"',
+    ]
+
+
+async def aside() -> None:
+    await asyncio.sleep(1)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(nested())
+
+
+async def nested() -> None:
+    await change_charge(5)
+
+
+async def gathered() -> None:
+    await asyncio.sleep(1)
+    await asyncio.gather(change_charge(5), change_charge(6))
+
+
+async def sleeps_instead() -> None:
+    await asyncio.sleep(1)
+    await asyncio.sleep(2)
+
+
+@pytest.mark.parametrize(
+    ("code", "where", "text"),
+    [
+        (aside, nested, "change_charge"),
+        (gathered, gathered, "asyncio.gather"),
+        (sleeps_instead, sleeps_instead, "sleep(2)"),
+        (other_step, other_step, "change_charge"),
+    ],
+)
+def test_the_line_that_asks_is_named_wherever_it_stands(code: Code, where: Callable[..., Any], text: str) -> None:
+    assert line_in(where, text) in told(code)
+
+
+def test_a_step_of_another_function_under_the_same_id_is_told() -> None:
+    def other(name: str) -> e.StepScheduled:
+        options: dict[str, Any] = {"queue": "default", "retry": RetrySchedule(), "timeout": 1.0, "input_hash": b""}
+        return e.StepScheduled(step_id="left", name=name, kind="step", input=Payload(), **options)
+
+    assert difference(other("grind"), other("polish"), 7, [], "") == (
+        'the code asked for step "left" of grind(), history has step "left" of polish() at seq 7'
+    )
+
+
+def test_long_arguments_are_shown_from_a_little_before_they_differ() -> None:
+    asked, history = differing(f"[{'1,' * 5000}2]", f"[{'1,' * 5000}3,{'4' * 9000}]")
+    assert asked == f"asked    …{'1,' * 20}2]"
+    assert history.startswith(f"history  …{'1,' * 20}3,444")
+    assert len(history) < 400
+    assert differing("[1]", "[1,2]") == ["asked    [1]", "history  [1,2]"]
+
+
+def test_large_and_unreadable_arguments_are_named_in_stead_of_shown() -> None:
+    assert text_of(Payload(data=b"", blob="abc")) == "(a large value, kept as abc)"
+    assert text_of(Payload(content_type="avro/binary", data=b"123")) == "(3 bytes of avro/binary)"
+    assert text_of(Payload(data=b'"\xff"')) == '"\\xff"'
 
 
 def test_what_only_changes_how_long_is_no_difference() -> None:

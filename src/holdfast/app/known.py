@@ -35,11 +35,16 @@ class Known:
 class Stuck:
     """The code of a run that cannot be rebuilt: every event finds it stuck, with the reason."""
 
+    replaying = False
+
     def __init__(self, stuck: ProgramStuck) -> None:
         self._stuck = stuck
 
     def apply(self, event: e.Event, at: int) -> Sequence[Request]:
         raise self._stuck
+
+    def where(self, request: Request | None) -> str:
+        return ""
 
     def evict(self) -> None:
         """Nothing to drop."""

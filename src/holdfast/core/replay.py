@@ -11,11 +11,15 @@ from typing import Protocol
 
 from holdfast.core import events as e
 from holdfast.core.commands import Command, ParkRun, Request, ResumeRun
+from holdfast.core.difference import alike, difference
 from holdfast.core.run import RUNNING, Run, decide, evolve
 
 
 class Program(Protocol):
     """A workflow's code, standing still between two events."""
+
+    replaying: bool
+    """Whether what it is told of has happened before: then it says nothing of it again."""
 
     def apply(self, event: e.Event, at: int) -> Sequence[Request]:
         """Tell the code of `event` at time `at`, run it until it is quiet, and return what it asks for, in order.
@@ -23,6 +27,9 @@ class Program(Protocol):
         Raises:
             ProgramStuck: the code cannot go on (unknown workflow, input that does not fit, engine error).
         """
+
+    def where(self, request: Request | None) -> str:
+        """Tell the author's line that waits for what `request` asks, or where the code stands; "" if it has ended."""
 
 
 class ProgramStuck(Exception):
@@ -36,11 +43,11 @@ class ProgramStuck(Exception):
 class Nondeterminism(ProgramStuck):
     """The code asked for something else than the history tells."""
 
-    def __init__(self, run_id: str, seq: int, asked: str, recorded: str) -> None:
+    def __init__(self, run_id: str, difference: str) -> None:
         super().__init__(
             "nondeterminism",
-            f"the code asked for {asked}, history has {recorded} at seq {seq}\n"
-            "The workflow changed under a running run. Deploy the old code, then: holdfast resume " + run_id,
+            f"{difference}\nThe workflow changed under a running run, or does what it must not. "
+            f"Deploy the old code, or mend it, then: holdfast resume {run_id}",
         )
 
 
@@ -112,6 +119,12 @@ class Rebuilt:
             Nondeterminism: the code and the history differ.
             ProgramStuck: the code cannot be run.
         """
+        program.replaying = True
+        self._replay(history, program)
+        program.replaying = False
+        return self.run
+
+    def _replay(self, history: Sequence[e.Recorded], program: Program) -> None:
         at = 0
         while at < len(history):
             recorded = history[at]
@@ -122,12 +135,11 @@ class Rebuilt:
                 if self.run.parked is not None or self._unfinished(history, at):
                     self.waiting.append(recorded)
                 else:
-                    at = self._compare(history, at, program.apply(event, recorded.at))
+                    at = self._compare(history, at, program.apply(event, recorded.at), program)
             elif isinstance(event, e.RunResumed):
                 at = self._resume(history, at, program)
             elif isinstance(event, REQUESTED):
-                raise Nondeterminism(self.run.run_id, recorded.seq, "nothing more", describe(event))
-        return self.run
+                raise self._differs(None, None, history, at - 1, program)
 
     def _unfinished(self, history: Sequence[e.Recorded], at: int) -> bool:
         return at < len(history) and isinstance(history[at].event, e.RunParked)
@@ -139,22 +151,26 @@ class Rebuilt:
                 break
             requests = program.apply(recorded.event, history[at - 1].at)
             del self.waiting[0]
-            at = self._compare(history, at, requests)
+            at = self._compare(history, at, requests, program)
         return at
 
-    def _compare(self, history: Sequence[e.Recorded], at: int, requests: Sequence[Request]) -> int:
+    def _compare(self, history: Sequence[e.Recorded], at: int, requests: Sequence[Request], program: Program) -> int:
         for request in requests:
             if self.run.ended:
                 break
             for event in decide(self.run, request):
-                if at >= len(history):
-                    raise Nondeterminism(self.run.run_id, self.run.seq + 1, describe(event), "nothing more")
-                recorded = history[at]
-                if not alike(event, recorded.event):
-                    raise Nondeterminism(self.run.run_id, recorded.seq, describe(event), describe(recorded.event))
-                self.run = evolve(self.run, recorded.event)
+                if at >= len(history) or not alike(event, history[at].event):
+                    raise self._differs(event, request, history, at, program)
+                self.run = evolve(self.run, history[at].event)
                 at += 1
         return at
+
+    def _differs(
+        self, asked: e.Event | None, request: Request | None, history: Sequence[e.Recorded], at: int, program: Program
+    ) -> Nondeterminism:
+        recorded = history[at].event if at < len(history) else None
+        told = difference(asked, recorded, at + 1, history[:at], program.where(request))
+        return Nondeterminism(self.run.run_id, told)
 
 
 REQUESTED = (
@@ -168,41 +184,3 @@ REQUESTED = (
     e.RunFailed,
     e.RunCancelled,
 )
-
-
-def alike(asked: e.Event, recorded: e.Event) -> bool:
-    """Compare kind, identity and arguments; options such as timeouts may change between deploys."""
-    if type(asked) is not type(recorded):
-        return False
-    if isinstance(asked, e.StepScheduled) and isinstance(recorded, e.StepScheduled):
-        return (asked.step_id, asked.name, asked.input_hash) == (recorded.step_id, recorded.name, recorded.input_hash)
-    if isinstance(asked, e.TimerStarted) and isinstance(recorded, e.TimerStarted):
-        return asked.timer_id == recorded.timer_id
-    if isinstance(asked, (e.StepAbandoned, e.StepWithdrawn)) and isinstance(
-        recorded, (e.StepAbandoned, e.StepWithdrawn)
-    ):
-        return asked.step_id == recorded.step_id
-    if isinstance(asked, e.SignalRefused) and isinstance(recorded, e.SignalRefused):
-        return asked.message_id == recorded.message_id
-    if isinstance(asked, e.TimerCancelled) and isinstance(recorded, e.TimerCancelled):
-        return asked.timer_id == recorded.timer_id
-    return True
-
-
-def describe(event: e.Event) -> str:
-    """Name an event in an error."""
-    match event:
-        case e.StepScheduled(step_id=step_id, kind=kind):
-            return f'{kind} "{step_id}"'
-        case e.StepAbandoned(step_id=step_id):
-            return f'the end of waiting for "{step_id}"'
-        case e.StepWithdrawn(step_id=step_id):
-            return f'the withdrawal of "{step_id}"'
-        case e.TimerStarted(timer_id=timer_id):
-            return f'timer "{timer_id}"'
-        case e.SignalRefused(name=name, message_id=message_id):
-            return f'the refusal of signal "{name}" ({message_id})'
-        case e.TimerCancelled(timer_id=timer_id):
-            return f'the cancelling of timer "{timer_id}"'
-        case _:
-            return f"{type(event).__name__}"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, T
 from holdfast.core.retry import Failure
 from holdfast.sdk import options as read
 from holdfast.sdk.callables import caller, check, is_async, told
+from holdfast.sdk.logs import Speaker, log
 from holdfast.sdk.options import Duration, Retry, StepOptions, days, hours, minutes, seconds
 from holdfast.sdk.registry import Names
 from holdfast.sdk.shape import Shape
@@ -57,6 +58,9 @@ class Caller(Protocol):
 
     def now(self) -> dt.datetime:
         """Tell the time of the event being applied."""
+
+    def speaker(self) -> Speaker:
+        """Tell whose code is running, for its log."""
 
 
 def running() -> Caller | None:
@@ -249,6 +253,9 @@ class _WorkflowDecorator:
     def uuid4() -> uuid.UUID:
         """Draw a random UUID from the run's own generator; the same in replay."""
         return uuid.UUID(int=inside("workflow.uuid4()").random().getrandbits(128), version=4)
+
+    log = log
+    """The log of the run whose code is running: as a logger, with the run's id; silent in a replay."""
 
     @staticmethod
     def trust(*packages: str) -> None:

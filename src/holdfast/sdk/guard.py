@@ -97,6 +97,10 @@ class Deterministic:
         """The time of the event being applied, in seconds since the epoch."""
         raise NotImplementedError
 
+    def repeats(self) -> bool:
+        """Whether what runs has happened before, or has no effect: then it says nothing."""
+        raise NotImplementedError
+
     def chance(self) -> Random:
         """The generator that libraries draw from; the same in every replay."""
         raise NotImplementedError

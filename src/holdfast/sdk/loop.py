@@ -27,11 +27,11 @@ from holdfast.sdk import generators
 from holdfast.sdk.cancellation import Cancellations
 from holdfast.sdk.durable_timers import NO_TIMERS, DurableTimer, Timers
 from holdfast.sdk.eviction import Evicted, forget_callbacks, forget_frames, unwind, unwind_generator
-from holdfast.sdk.frames import blamed, standing
+from holdfast.sdk.frames import Place, blamed, is_author, standing
 from holdfast.sdk.guard import RefusingLoop
 from holdfast.sdk.handles import Handle
 from holdfast.sdk.running_loop import TASK_OF_THREAD, enter, leave, set_aside, take_up
-from holdfast.sdk.tasks import Future, Task
+from holdfast.sdk.tasks import Future, Task, waiter_of
 from holdfast.sdk.turn_limit import TURN_STEPS, TurnTooLong
 from holdfast.sdk.unordered import close, order_asyncio
 
@@ -64,6 +64,7 @@ class WorkflowLoop(RefusingLoop):
         "interrupted",
         "now",
         "overdue",
+        "replaying",
         "timers",
         "turn_steps",
         "unhandled",
@@ -77,6 +78,7 @@ class WorkflowLoop(RefusingLoop):
         self.now = 0.0
         self._reached = 0.0
         self.identity = ""
+        self.replaying = False
         self._turn = 0
         self._chance: random.Random | None = None
         self.evicted = False
@@ -192,6 +194,15 @@ class WorkflowLoop(RefusingLoop):
             return TurnTooLong(f"did not come to rest within {self.turn_steps:,} steps of its loop", place)
         return TurnTooLong("took too long", place)
 
+    def place_of(self, future: object, main: asyncio.Task[Any] | None) -> Place | None:
+        """Find the author's line that awaits `future`, or, where only asyncio does, the line at which `main` stands."""
+        waiting = [task for task in self._tasks if waiter_of(task) is future] if future is not None else []
+        for task in (*waiting[:1], main):
+            frame = None if task is None else next(filter(is_author, standing(task.get_coro())), None)
+            if frame is not None:
+                return Place(frame.f_code.co_filename, frame.f_lineno)
+        return None
+
     def evict(self) -> None:
         """Drop the run: end all that is unfinished without effect, and break the cycles that would keep its memory."""
         if self.evicted:
@@ -264,6 +275,9 @@ class WorkflowLoop(RefusingLoop):
 
     def time(self) -> float:
         return self.now
+
+    def repeats(self) -> bool:
+        return self.replaying or self.evicted
 
     def chance(self) -> random.Random:
         """Give the generator of this turn for what libraries draw: the run's own is the author's alone."""

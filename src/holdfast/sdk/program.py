@@ -33,6 +33,7 @@ from holdfast.sdk import turn_limit
 from holdfast.sdk.definitions import EFFECT, Caller, Step, StepError, Workflow
 from holdfast.sdk.failures import describe, failure_of, innermost
 from holdfast.sdk.guard import NotDeterministic
+from holdfast.sdk.logs import Speaker
 from holdfast.sdk.loop import DurableTimer, Evicted, WorkflowLoop
 from holdfast.sdk.shield import CLOSED, Shield, Verdict
 from holdfast.sdk.signals import Signals
@@ -72,6 +73,9 @@ class _Dropped:
         raise Evicted
 
     def now(self) -> dt.datetime:
+        raise Evicted
+
+    def speaker(self) -> Speaker:
         raise Evicted
 
 
@@ -149,6 +153,24 @@ class LiveProgram:
         if loop.interrupted is not None:  # and the author's code went on after it all the same
             raise self._too_long(loop.interrupted)
         return requests
+
+    @property
+    def replaying(self) -> bool:
+        return self._loop.replaying
+
+    @replaying.setter
+    def replaying(self, replaying: bool) -> None:
+        self._loop.replaying = replaying
+
+    def where(self, request: Request | None) -> str:
+        future: object = None
+        match request:
+            case ScheduleStep(step_id=step_id) if step_id in self._open:
+                future = self._open[step_id][0]
+            case StartTimer(timer_id=timer_id) if timer_id in self._timers:
+                future = next(iter(self._timers[timer_id].args), None)
+        place = self._loop.place_of(future, self._main)
+        return "" if place is None else str(place)
 
     @property
     def _mend(self) -> str:
@@ -320,6 +342,11 @@ class LiveProgram:
 
     def now(self) -> dt.datetime:
         return dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=self._at)
+
+    def speaker(self) -> Speaker:
+        workflow = self._workflow
+        assert workflow is not None  # noqa: S101 - its code is running
+        return Speaker(self._run_id, self._incarnation, workflow.name, workflow.function.__module__)
 
     def _identify(self, name: str, explicit: str | None) -> str:
         if explicit is None:

@@ -61,16 +61,16 @@ class Task(asyncio.Task[Any]):
 
     def _cancel(self, msg: Any | None) -> bool:
         is_heard = super().cancel(msg)
-        waiter = _waiter_of(self)
+        waiter = waiter_of(self)
         if is_heard and isinstance(waiter, asyncio.Task):  # which was cancelled in turn
             while isinstance(waiter, asyncio.Task):
-                waiter = _waiter_of(waiter)
+                waiter = waiter_of(waiter)
             if isinstance(waiter, Listener):
                 waiter.hear(self, words_of(msg))
         return is_heard
 
 
-def _waiter_of(task: asyncio.Task[Any]) -> object:
+def waiter_of(task: asyncio.Task[Any]) -> object:
     return task._fut_waiter  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way
 
 

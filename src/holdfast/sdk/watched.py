@@ -35,6 +35,7 @@ from typing import Any, Final
 from holdfast.sdk import trusted
 from holdfast.sdk.frames import is_of_stdlib
 from holdfast.sdk.guard import IN_A_STEP, Deterministic, check, install_audit_hook
+from holdfast.sdk.logs import silence_replays
 
 SLEEP: Final = "Use await asyncio.sleep(), which is durable here."
 NOW: Final = "Use workflow.now(), or move it into a step."
@@ -339,3 +340,4 @@ def install() -> None:
     # A pool whose threads run already starts none: what it is asked for begins here in any case.
     _watch_method(concurrent.futures.Future, "__init__", "concurrent.futures.Future")
     _watch_datetime()
+    silence_replays()
