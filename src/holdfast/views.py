@@ -3,7 +3,7 @@
 Laws of this file:
 - Pure: the rows go in, plain values come out, ready for JSON. Times are ISO 8601, UTC.
 - A running run without an open attempt is SUSPENDED: it waits for a timer, a signal or a retry. It is PARKED when only
-  a person can move it: the run itself is parked, or all that it waits for are parked effects.
+  a person can move it: the run itself is parked, or all that it waits for are parked steps and effects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from holdfast.app.records import rfc3339
 from holdfast.core import events as e
 from holdfast.core.payload import JSON, Payload
 from holdfast.core.retry import Failure
-from holdfast.core.run import PARKED, RUNNING, SUSPENDED, Run, evolve
+from holdfast.core.run import PARKED, RUNNING, SUSPENDED, WORKER_DIED, Run, evolve
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import RunRow, StoredEvent, StoredRun
 
@@ -166,20 +166,27 @@ def why_it_stands(run: Run) -> str | None:
         return f"{run.parked.reason}: {run.parked.detail}" if run.parked.detail else run.parked.reason
     if run.stands is None:
         return None
-    told = (f"{step_id}: {run.open_steps[step_id].parked}" for step_id in parked_effects(run))
+    words = ((step_id, run.open_steps[step_id].parked or "") for step_id in parked_steps(run))
+    told = (f"{step_id}: {reason.removeprefix(f'{WORKER_DIED}: ')}" for step_id, reason in words)
     return f"{run.stands}: {'; '.join(told)}"
+
+
+def parked_steps(run: Run) -> list[str]:
+    """Name the steps and effects that wait for a person, in the order they were asked for."""
+    return [step_id for step_id, step in run.open_steps.items() if step.parked is not None]
 
 
 def parked_effects(run: Run) -> list[str]:
     """Name the effects that wait for a person, in the order they were asked for."""
-    return [step_id for step_id, step in run.open_steps.items() if step.parked is not None]
+    return [step_id for step_id in parked_steps(run) if run.open_steps[step_id].is_effect]
 
 
 def what_next(run: Run) -> list[str]:
     """Give the commands that let a parked run, or what waits in it for a person, go on."""
     if run.parked is not None:
         return [f"holdfast resume {run.run_id}"]
-    return [decide_on(run.run_id, step_id) for step_id in parked_effects(run)]
+    again = [f"holdfast resume {run.run_id}"] if run.parked_plainly else []
+    return again + [decide_on(run.run_id, step_id) for step_id in parked_effects(run)]
 
 
 def decide_on(run_id: str, step_id: str) -> str:

@@ -1,20 +1,26 @@
 """A process that is started again whenever it ends, as a supervisor does it."""
 
 import json
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.integration.commandline import HOLDFAST, environment, holdfast
+from tests.integration.commandline import HOLDFAST, done, environment
 
-DEADLINE = 60.0
+DEADLINE = 90.0
+STATUS = """
+SELECT iif(
+    status = 'RUNNING' AND NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.run = r.place), 'SUSPENDED', status
+) FROM runs AS r WHERE run_id = ?
+"""
 
 
 class Supervisor:
-    """Keeps one service of the command line running, and counts how often it died."""
+    """Keeps one service of the command line running on its file, and counts how often it died."""
 
     def __init__(self, folder: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> None:
         self.folder = folder
@@ -51,17 +57,16 @@ class Supervisor:
 
     def until_status(self, run: str, status: str) -> dict[str, Any]:
         """Look after it until a run has this status; what is shown of it."""
-        view: dict[str, Any] = {}
-
-        def is_so() -> bool:
-            shown = holdfast(self.folder, "show", run, "--json", "--no-wait", **self._settings)
-            if shown.returncode != 0:
-                return False  # nobody has come to storing it yet
-            view.update(json.loads(shown.stdout))
-            return bool(view["status"] == status)
-
-        self.until(is_so)
+        self.until(lambda: self._status(run) == status)
+        view: dict[str, Any] = json.loads(done(self.folder, "show", run, "--json"))
         return view
+
+    def _status(self, run: str) -> str | None:
+        """Look into the file: a process of the command line for each look would keep the service from its work."""
+        file = self.folder / ".holdfast" / "holdfast.db"
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=DEADLINE)) as connection:
+            found = connection.execute(STATUS, (run,)).fetchone()
+        return None if found is None else str(found[0])
 
     @property
     def said(self) -> str:

@@ -9,6 +9,8 @@ import pytest
 from tests.integration.commandline import done
 from tests.integration.supervised import DEADLINE, supervised
 
+pytestmark = pytest.mark.timeout(240)  # many processes start, one after the other
+
 APP = """
 import ctypes, os, signal, time
 from pathlib import Path

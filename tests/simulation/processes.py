@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.app.client import Door
+from holdfast.app.orchestrator import CACHE_BYTES
 from holdfast.ports.recorder import UNRECORDED
 from holdfast.ports.store import Unavailable
 from holdfast.profiles.engine import Engine
@@ -142,7 +143,7 @@ class Process:
             local=kind in {RUN, PRESS, EMBEDDED},
             queues=queues_of(kind),
             process=life.name,
-            **({"cache_bytes": SMALL_CACHE} if small else {}),
+            cache_bytes=SMALL_CACHE if small else CACHE_BYTES,
         )
         self._main = world.loop.create_task(self._serve(self.engine))
 

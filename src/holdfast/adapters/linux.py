@@ -7,11 +7,14 @@ Laws of this file:
 """
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 from holdfast.ports.ledger import ProcessRow
 
 _PROC = Path("/proc")
+_PR_SET_PDEATHSIG = 1
 _START = 19
 """Field 22 of `stat`, counted behind the name in parentheses, which may hold anything."""
 
@@ -66,3 +69,18 @@ def _started(pid: int) -> str:
 
 def _can_see_processes() -> bool:
     return bool(_started(os.getpid()))
+
+
+def die_with(parent: int) -> None:
+    """Let this process be killed when `parent`, which started it, ends. Source: prctl(2), PR_SET_PDEATHSIG."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
+
+
+def be_first_to_go() -> None:
+    """Let the kernel choose this process before others when memory runs out. Source: proc(5), `oom_score_adj`."""
+    with suppress(OSError):
+        (_PROC / "self/oom_score_adj").write_text("1000")

@@ -40,7 +40,7 @@ _STEP_ID: Final = 740
 _ATTEMPT = struct.Struct(f"<BHHII255s{_STEP_ID}s")
 _SIZE: Final = _FIRST + SLOTS * _SLOT
 
-_own: set[Path] = set()
+_own: dict[Path, "FileRecorder"] = {}
 """Records of this very process: a lock of one's own is no obstacle, and closing a second descriptor would end it."""
 
 _write_turn = _TURN_RECORD.pack_into
@@ -54,7 +54,7 @@ class FileRecorder:
         self._path = path
         made = path.with_suffix(".new")
         self._file = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        _own.add(path)
+        _own[path] = self
         try:
             os.posix_fallocate(self._file, 0, _SIZE)
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,7 +65,7 @@ class FileRecorder:
         except BaseException:
             os.close(self._file)
             made.unlink(missing_ok=True)
-            _own.discard(path)
+            _own.pop(path, None)
             raise
         self._free = list(range(_FIRST, _SIZE, _SLOT))
 
@@ -98,9 +98,14 @@ class FileRecorder:
     def close(self) -> None:
         if self._path in _own:
             self._path.unlink(missing_ok=True)
-            self._map.close()
-            os.close(self._file)
-            _own.discard(self._path)
+            os.close(self._file)  # the map stays: an attempt may end after this
+            _own.pop(self._path, None)
+
+
+def told_to_stop() -> None:
+    """Note in every record of this process that it was told to stop. May be called by a signal's handler."""
+    for recorder in list(_own.values()):
+        recorder.stopping()
 
 
 class FlightFolder:

@@ -100,6 +100,19 @@ class DeathWatch:
                 break
         self._known = known
 
+    def known(self) -> list[Death]:
+        """Give all deaths that are not forgotten, as far as this process knows."""
+        return [death for found in self._known.values() for death in found]
+
+    async def forget(self, deaths: Sequence[Death]) -> None:
+        """Count these no more."""
+        if self._deaths is None or not deaths:
+            return
+        await self._deaths.forget(deaths)
+        gone = {death.place for death in deaths}
+        kept = {place: [one for one in found if one.place not in gone] for place, found in self._known.items()}
+        self._known = {place: found for place, found in kept.items() if found}
+
     def stopping(self) -> None:
         self.recorder.stopping()
 

@@ -12,6 +12,7 @@ from typing import Any
 from holdfast.app.announcing import announce
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.commits import Commits, Failed, halves
+from holdfast.app.death_review import DeathReview
 from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.drafts import Draft, Input, Redirect, positions_of
 from holdfast.app.intake import Intake
@@ -125,7 +126,7 @@ class Orchestrator:
             put=self._intake.put,
             lapses=Lapses(ledger, process),
             unheard=Unheard(ledger, namespace),
-            deaths=deaths,
+            deaths=DeathReview(store, codec, deaths),
         )
         self._membership: Membership | None = None
         self._generation = 0

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
-from holdfast.app.deaths import DeathWatch
+from holdfast.app.death_review import DeathReview
 from holdfast.app.drafts import Input, Resend, TakeInbox
 from holdfast.app.known_log import changed_at, identity_of
 from holdfast.app.lapses import Lapses
@@ -50,7 +50,7 @@ class Sweeper:
         put: Callable[[list[Input]], None],
         lapses: Lapses,
         unheard: Unheard,
-        deaths: DeathWatch,
+        deaths: DeathReview,
     ) -> None:
         self._store = store
         self._log = log_
@@ -78,7 +78,7 @@ class Sweeper:
         await self._lookup.learn_inbox(self._ownership.shards)
         if not fresh:
             return
-        await self._deaths.read()
+        await self._deaths.learn()
         records, numbers = await self._recovery.unpublished(fresh)
         await publish(records)
         rows = await self._store.shards(list(numbers))
@@ -97,6 +97,7 @@ class Sweeper:
                 if loop.time() - timers_at >= TIMERS_EVERY:
                     timers_at = loop.time()
                     await self._scan_timers(self._ownership.shards)
+                    await self._deaths.review(self._ownership.shards, self._clock.now())
                 if loop.time() - identity_at >= IDENTITY_EVERY:
                     identity_at = loop.time()
                     await self._check_identity(rewind)

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from holdfast.app.apart import Apart, ChildDied, Reported, parked
 from holdfast.app.attempts import Tell
 from holdfast.app.blobs import BlobShelf
+from holdfast.app.deaths import ATTEMPTS, UNWATCHED, DeathWatch
 from holdfast.app.duplicates import Duplicates, is_final, key_of
 from holdfast.app.effects import EffectExecution
 from holdfast.app.invocation import Invocation, Withdrawn, contained, origin
@@ -45,12 +47,16 @@ HELD_PAUSE = 0.2
 
 
 class Execution:
-    """Executes one attempt of a step or an effect."""
+    """Executes one attempt of a step or an effect; what processes have died of, `apart`."""
 
-    def __init__(self, store: Store, effects: EffectExecution) -> None:
+    def __init__(
+        self, store: Store, effects: EffectExecution, deaths: DeathWatch = UNWATCHED, apart: Apart | None = None
+    ) -> None:
         self._blobs = BlobShelf(store)
         self._effects = effects
         self._invoker = effects.invoker
+        self._deaths = deaths
+        self._apart = apart or Apart(None)
 
     @property
     def duplicates(self) -> Duplicates:
@@ -71,23 +77,36 @@ class Execution:
             names = ", ".join(steps.names()) or "none"
             text = f"no {task.kind} {task.name!r} on this worker (it has: {names})"
             return failed(task, Failure("UnknownStep", text))
-        if isinstance(definition, Effect):
-            waits()
-            return await self._effects.run(task, definition, late)
+        deaths = self._deaths.of_step(task.run_id, task.incarnation, task.step_id) if self._deaths else 0
+        suspect = deaths >= ATTEMPTS
+        recorder = self._deaths.recorder
+        slot = 0 if suspect else recorder.begin(task.run_id, task.incarnation, task.step_id, task.attempt)
         ran = False
         try:
+            if isinstance(definition, Effect):
+                waits()
+                return await self._effects.run(task, definition, late)
             if task.input.blob is not None:
                 waits()
                 await self._blobs.fetch_input(task)
-            args, kwargs = contained(definition.shape.decode_arguments, self._blobs.read(task.input))
-            invocation = Invocation(task, definition.function, args, kwargs, definition.is_async)
-            value = await self._invoker.run(invocation, waits)
-            ran = True
+            if suspect:
+                waits()
+                data = await self._apart.step(task, self._blobs.read(task.input), deaths)
+            else:
+                args, kwargs = contained(definition.shape.decode_arguments, self._blobs.read(task.input))
+                invocation = Invocation(task, definition.function, args, kwargs, definition.is_async)
+                value = await self._invoker.run(invocation, waits)
+                ran = True
+                data = contained(definition.shape.encode_result, value)
             blobs: dict[str, bytes] = {}
-            result = claim_check(contained(definition.shape.encode_result, value), blobs)
+            result = claim_check(data, blobs)
             if blobs:
                 waits()
                 await self._blobs.store_result(blobs)
+        except ChildDied as died:
+            return parked(task, died)
+        except Reported as error:
+            return failed(task, error.failure)
         except (UnfitValue, ProgramStuck) as error:
             # Arguments that do not fit will not fit again; what a function returns may be another thing next time.
             return failed(task, failure_of(error, task.step_id, retryable=ran))
@@ -98,6 +117,8 @@ class Execution:
             return failed(task, failure_of(stray, task.step_id))
         except Exception as error:  # noqa: BLE001 - whatever an author's step raises is its failure
             return failed(task, failure_of(origin(error), task.step_id))
+        finally:
+            recorder.end(slot)
         return StepResult(
             run_id=task.run_id, incarnation=task.incarnation, step_id=task.step_id, attempt=task.attempt, result=result
         )

@@ -216,11 +216,18 @@ async def _ask(
             raise CommandFailed(ENDED, _waits_for_effects(client, stored))
         if stored.row.ended_at is not None:
             click.echo(f"run {run} has ended ({stored.row.status}); nothing to {what}")
-        elif what == "resume" and stored.row.status != "PARKED":
+        elif what == "resume" and not _can_be_resumed(client, stored):
             click.echo(f"run {run} is not parked ({stored.row.status}); nothing to resume")
         else:
             await ask(client)
             click.echo(f"asked: {what} {run}")
+
+
+def _can_be_resumed(client: "Client", stored: "StoredRun") -> bool:
+    """Tell whether the run is parked, or a step of it that a resume tries again."""
+    from holdfast.views import state_of
+
+    return stored.row.status == "PARKED" or bool(state_of(stored, client.profile.codec).parked_plainly)
 
 
 def _waits_for_effects(client: "Client", stored: "StoredRun") -> str:

@@ -11,17 +11,20 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.adapters.recorder import told_to_stop
 from holdfast.cli.apps import load_app
 from holdfast.cli.failures import INTERRUPTED, USAGE, CommandFailed, told
 from holdfast.cli.frame import Subcommand, reaching, settings_of
 
 if TYPE_CHECKING:
     from holdfast.cli.event_loop import Deadline
+    from holdfast.ports.isolation import Isolation
     from holdfast.settings import Settings
 
 LAST = 3.0
@@ -122,9 +125,10 @@ def serve_app(
     _ = settings.profile  # raises before the author's code runs, when store and log do not go together
     _tell_warnings()
     install()  # before the author's modules keep a clock of their own
+    isolation = _children(app)
     load_app(app)
     _require(app, workflows=orchestrator, steps=worker and not orchestrator)
-    service = _Service(context.info_name or "", settings)
+    service = _Service(context.info_name or "", settings, isolation)
     work = service.serve(orchestrator=orchestrator, worker=worker, queues=queues, concurrency=concurrency)
     try:
         code = run_to_end(work)
@@ -133,6 +137,13 @@ def serve_app(
         raise
     leave_with(code)
     context.exit(code)
+
+
+def _children(app: str) -> "Isolation":
+    """Start processes with the same application in the same folder, for what must not be executed in this one."""
+    from holdfast.adapters.child import ChildProcesses
+
+    return ChildProcesses((sys.executable, "-m", "holdfast.cli.child", app), Path.cwd())
 
 
 def _tell_warnings() -> None:
@@ -161,8 +172,9 @@ def _require(app: str, *, workflows: bool, steps: bool) -> None:
 class _Service:
     """One serving process and the signals that end it."""
 
-    def __init__(self, command: str, settings: "Settings") -> None:
+    def __init__(self, command: str, settings: "Settings", isolation: "Isolation") -> None:
         self._command = command
+        self._isolation = isolation
         self._settings = settings
         self._stop = asyncio.Event()
         self._is_ready = False
@@ -183,7 +195,13 @@ class _Service:
             signal.signal(number, self._hear)
         with reaching(self._settings):
             self._serving = asyncio.ensure_future(
-                serve(self._settings, stop=self._stop, on_ready=lambda _: self._ready(**options), **options)
+                serve(
+                    self._settings,
+                    stop=self._stop,
+                    on_ready=lambda _: self._ready(**options),
+                    isolation=self._isolation,
+                    **options,
+                )
             )
             try:
                 await self._serving
@@ -197,6 +215,7 @@ class _Service:
         if self._signalled is not None:
             os._exit(128 + number)
         self._signalled = signal.Signals(number)
+        told_to_stop()
         if self._deadline is not None and self._loop is not None:
             self._deadline.begin(128 + number)
             self._loop.call_soon_threadsafe(self._end)

@@ -89,7 +89,10 @@ class FailStep(Asked, frozen=True, kw_only=True):
 
 
 class HearLedger(Asked, frozen=True, kw_only=True):
-    """The ledger's word on an effect: the state it is in; `attempt` if a worker passes it on."""
+    """The ledger's word on an effect: the state it is in; `attempt` if a worker passes it on.
+
+    Of a plain step, PARKED is its worker's own word: it cannot be executed without ending the process.
+    """
 
     step_id: str
     state: str

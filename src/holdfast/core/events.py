@@ -101,7 +101,7 @@ class StepCancelled(Fact, frozen=True, kw_only=True):
 
 
 class StepParked(Fact, frozen=True, kw_only=True):
-    """Whether the effect happened is unclear and only a person can tell; the code goes on waiting for it."""
+    """The step waits for a person, and the code for it: an effect is unclear, or a worker died of the step."""
 
     step_id: str
     reason: str

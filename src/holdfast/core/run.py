@@ -60,6 +60,8 @@ EFFECT_PARKED = "effect_parked"
 """Why a run stands whose code waits for nothing but effects that a person has to decide on."""
 UNFIT_SIGNAL = "unfit_signal"
 """Why a signal is a dead letter that the code waited for as another type."""
+WORKER_DIED = "worker_died"
+"""Why one stands that also waits for a step of which workers died: a resume tries it again."""
 STATUSES = (RUNNING, SUSPENDED, PARKED, COMPLETED, FAILED, CANCELLED, TERMINATED)
 
 
@@ -98,8 +100,13 @@ class Run(msgspec.Struct, frozen=True):
         if self.parked is not None:
             return self.parked.reason
         if self.parked_steps and not self.timers and len(self.parked_steps) == len(self.open_steps):
-            return EFFECT_PARKED
+            return WORKER_DIED if self.parked_plainly else EFFECT_PARKED
         return None
+
+    @property
+    def parked_plainly(self) -> list[OpenStep]:
+        """Steps that are parked and no effects: a person lets them be tried again by resuming the run."""
+        return [step for step in map(self.open_steps.__getitem__, self.parked_steps) if not step.is_effect]
 
     @property
     def exists(self) -> bool:
@@ -173,7 +180,7 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
         case TerminateRun(reason=reason):
             return () if missing(run) or run.ended else (e.RunTerminated(reason=reason),)
         case ResumeRun(by=by):
-            return () if missing(run) or run.status != PARKED else (e.RunResumed(by=by),)
+            return () if missing(run) else resumed(run, by)
         case ParkRun(reason=reason, detail=detail):
             return (e.RunParked(reason=reason, detail=detail),) if run.status == RUNNING else ()
         case FailRun(error=error):
@@ -182,6 +189,15 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
             return (e.RunCancelled(),)
         case _:
             assert_never(command)
+
+
+def resumed(run: Run, by: str) -> tuple[e.Event, ...]:
+    """Try again what was parked: steps first, so that the code's own turns follow right behind `RunResumed`."""
+    again = [
+        e.StepAttempted(step_id=step.scheduled.step_id, attempt=step.attempt + 1)
+        for step in sorted(run.parked_plainly, key=lambda step: step.scheduled.step_id)
+    ]
+    return (*again, e.RunResumed(by=by)) if run.status == PARKED else tuple(again)
 
 
 def start(run: Run, command: StartRun) -> tuple[e.Event, ...]:

@@ -2,6 +2,7 @@
 
 Laws of this file:
 - A step fails when its schedule has no further attempt. A failure counts for the current attempt only.
+- A plain step is parked by the word of its worker, whose child process died of it; a resumed run tries it again.
 - An effect settles by the ledger's word alone: withdrawing it, running out of attempts and a person's verdict are
   requests; what the ledger makes of them comes back as a command.
 """
@@ -21,7 +22,7 @@ UNEXPLAINED = Failure("Failed", "the effect failed, and nobody said why")
 class OpenStep(msgspec.Struct, frozen=True):
     """A step that is not settled: its request, its current attempt, and when that is due if it waits.
 
-    Of an effect also: whether the code still wants it, whether attempts have run out, why it is parked, and whether a
+    Also why it is parked; of an effect, whether the code still wants it, whether attempts have run out, and whether a
     person's verdict is with the ledger.
     """
 
@@ -82,6 +83,8 @@ def after_verdict(step: OpenStep, command: HearLedger) -> tuple[e.Event, ...]:
             return (e.StepFailed(step_id=step_id, attempt=step.attempt, error=step.exhausted),)
         case ledger.CANCELLED:
             return (e.StepCancelled(step_id=step_id),)
+        case ledger.PARKED if not step.is_effect and step.due_at is not None:
+            return ()  # another attempt comes
         case ledger.PARKED if step.parked is None and command.attempt in {None, step.attempt}:
             return (e.StepParked(step_id=step_id, reason=command.reason),)
         case ledger.PLANNED if step.awaits_a_person and command.attempt in {None, step.attempt}:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from holdfast.app.apart import Apart
 from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.effects import EffectExecution, carrier
 from holdfast.app.invocation import Invoker
@@ -12,6 +13,7 @@ from holdfast.app.orchestrator import CACHE_BYTES, Orchestrator
 from holdfast.app.programs import latest_version, programs
 from holdfast.app.worker import Execution, Worker
 from holdfast.core.commands import StepResult
+from holdfast.ports.isolation import Isolation
 from holdfast.ports.store import Unavailable
 from holdfast.profiles.profile import Profile, process_name
 
@@ -79,6 +81,7 @@ class Engine:
         concurrency: int = 256,
         process: str | None = None,
         cache_bytes: int = CACHE_BYTES,
+        isolation: Isolation | None = None,
     ) -> None:
         self.process = process or process_name()
         self.orchestrator: Orchestrator | None = None
@@ -92,7 +95,7 @@ class Engine:
             profile.deaths, profile.records, profile.clock, process=self.process, shards=profile.shards
         )
         self._effects = effects_of(profile, self.process, self.invoker)
-        execution = Execution(profile.store, self._effects)
+        execution = Execution(profile.store, self._effects, self._deaths, Apart(isolation))
         if orchestrator and worker and local:
             self._local = LocalWorker(execution, self._put_result, concurrency=concurrency)
         if orchestrator:

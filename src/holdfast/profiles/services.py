@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from holdfast.adapters.sqlite.lock import EngineLock
+from holdfast.ports.isolation import Isolation
 from holdfast.profiles import open_profile
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.health import health
@@ -28,6 +29,7 @@ async def serve(
     queues: Sequence[str] = (),
     concurrency: int = 256,
     local: bool = True,
+    isolation: Isolation | None = None,
     on_ready: Callable[[Engine], None] = lambda _: None,
 ) -> None:
     """Serve until `stop` is set, then drain.
@@ -42,7 +44,13 @@ async def serve(
         profile = await stack.enter_async_context(open_profile(settings, create=True))
         await provide_queues(profile, queues)
         engine = Engine(
-            profile, orchestrator=orchestrator, worker=worker, local=local, queues=queues, concurrency=concurrency
+            profile,
+            orchestrator=orchestrator,
+            worker=worker,
+            local=local,
+            queues=queues,
+            concurrency=concurrency,
+            isolation=isolation,
         )
         stack.callback(engine.leave_no_record)
         await stack.enter_async_context(health(settings.health, lambda: engine.ready))

@@ -1,0 +1,110 @@
+"""Executing apart what may end its process: one call at a time, each in a child process of its own.
+
+Laws of this file:
+- What it is suspected of costs a child, never this process. An innocent call simply succeeds.
+- One at a time: what dies there has died of itself, not of a neighbour. Waiting for that is not attempt time.
+- A step whose child dies is parked with the reason `worker_died`; an effect by the ledger's rules (app/effects.py).
+"""
+
+import asyncio
+import logging
+
+from holdfast.app.child import NOT_SENT, REFUSED, UNCLEAR, Answer, Raised, Request, answer_of, pack
+from holdfast.app.invocation import NotBegun
+from holdfast.core.commands import ExecuteStep, StepResult
+from holdfast.core.effects import PARKED
+from holdfast.core.retry import Failure
+from holdfast.core.run import WORKER_DIED
+from holdfast.ports.isolation import Died, Isolation, NotStarted
+from holdfast.sdk.verdicts import NotSent, Refused, Unclear
+
+log = logging.getLogger(__name__)
+
+
+class ChildDied(Exception):
+    """The child process of an attempt ended in the middle of the author's function."""
+
+
+class Reported(Exception):
+    """An author's function raised in a child process what `failure` says."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.type}: {failure.message}")
+        self.failure = failure
+
+
+class Apart:
+    """Makes calls in child processes. Without an `isolation` there are none, and what is suspected is not tried."""
+
+    def __init__(self, isolation: Isolation | None) -> None:
+        self._isolation = isolation
+        self._alone = asyncio.Lock()
+
+    @property
+    def possible(self) -> bool:
+        return self._isolation is not None
+
+    async def call(self, task: ExecuteStep, data: bytes, *, asks: bool = False) -> bytes | None:
+        """Call a function (or with `asks` the look-up of an effect) with its encoded arguments; gives its result.
+
+        Raises:
+            ChildDied: it died of it.
+            Refused, NotSent, Unclear, Reported: as the function said; NotSent also where it did not begin.
+            TimeoutError: it took longer than its time.
+        """
+        if self._isolation is None:
+            raise ChildDied(
+                "it was not tried again: this process knows of no application to start a child process with"
+            )
+        request = pack(Request(task, data, asks))
+        async with self._alone:
+            log.warning("%s %s of run %s is executed in a child process", task.kind, task.step_id, task.run_id)
+            try:
+                answer: Answer = answer_of(await self._isolation.run(request, task.timeout))
+            except Died as died:
+                raise ChildDied(f"the child process that executed it ended by {died}") from None
+            except NotStarted as error:
+                raise NotBegun(f"the child process that was to execute it did not begin: {error}") from None
+            except TimeoutError:
+                text = f"attempt {task.attempt} took longer than {task.timeout:g} s, and its child process was killed"
+                raise TimeoutError(text) from None
+        if isinstance(answer, Raised):
+            raise _raised(answer)
+        return answer.data
+
+    async def step(self, task: ExecuteStep, data: bytes, deaths: int) -> bytes:
+        """Execute a plain step.
+
+        Raises:
+            ChildDied: the text tells a person all.
+        """
+        try:
+            return await self.call(task, data) or b""
+        except ChildDied as died:
+            raise ChildDied(
+                f"{deaths} processes died while they executed {task.step_id}; {died}\n"
+                f"Mend what ends the process, then: holdfast resume {task.run_id}"
+            ) from None
+
+
+def parked(task: ExecuteStep, died: ChildDied) -> StepResult:
+    """Say that a step cannot be executed without ending its process: it waits for a person."""
+    return StepResult(
+        run_id=task.run_id,
+        incarnation=task.incarnation,
+        step_id=task.step_id,
+        attempt=task.attempt,
+        ledger=PARKED,
+        reason=f"{WORKER_DIED}: {died}",
+    )
+
+
+def _raised(answer: Raised) -> Exception:
+    message = answer.failure.message
+    if answer.verdict == REFUSED:
+        return Refused(message, stored=answer.stored)
+    if answer.verdict == NOT_SENT:
+        return NotSent(message, not_before=answer.not_before)
+    if answer.verdict == UNCLEAR:
+        return Unclear(message, repeats=answer.repeats, not_before=answer.not_before)
+    return Reported(answer.failure)
