@@ -22,6 +22,7 @@ from tests.simulation.databases import SimulatedDatabases
 from tests.simulation.deaths import SimulatedDeaths
 from tests.simulation.faults import KILL, PAUSE, SLOW, STEP_FAILS
 from tests.simulation.host import SimulatedHost
+from tests.simulation.hostile import TURN_STEPS
 from tests.simulation.keys import SimulatedKeys
 from tests.simulation.ledger import SimulatedLedger
 from tests.simulation.log import SimulatedLog
@@ -144,6 +145,7 @@ class Process:
             queues=queues_of(kind),
             process=life.name,
             cache_bytes=SMALL_CACHE if small else CACHE_BYTES,
+            turn_steps=TURN_STEPS,
         )
         self._main = world.loop.create_task(self._serve(self.engine))
 

@@ -21,6 +21,7 @@ from holdfast.core.payload import Payload
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.run import COMPLETED
 from holdfast.sdk.program import LiveProgram
+from tests.simulation import hostile
 from tests.simulation.audit import CODEC
 from tests.simulation.processes import EMBEDDED, Process
 
@@ -125,7 +126,7 @@ def _replay(world: "World", run_id: str) -> Iterator[Broken]:
         def read(payload: Payload) -> bytes:
             return blobs[payload.blob] if payload.blob else payload.data
 
-        return LiveProgram(find_workflow, read, world.topics.namespace, run, incarnation)
+        return LiveProgram(find_workflow, read, world.topics.namespace, run, incarnation, turn_steps=hostile.TURN_STEPS)
 
     try:
         program, rebuilt = reprogram(run_id, stored.row.incarnation, recorded(CODEC, stored), new_program)

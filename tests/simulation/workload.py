@@ -32,6 +32,7 @@ from holdfast.core.run import CANCELLED, COMPLETED, ENDED, FAILED, PARKED, TERMI
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import TopicMissing, Unreachable
 from holdfast.ports.store import Unavailable
+from tests.simulation import hostile
 from tests.simulation.broker import Broker
 from tests.simulation.loop import DEAD, RUNNING, Life
 from tests.simulation.provider import Provider, receipt
@@ -80,7 +81,9 @@ class Deed(msgspec.Struct):
 class Workload:
     """Runs, deeds and right results."""
 
-    def __init__(self, chance: random.Random, runs: int | None = None) -> None:
+    def __init__(
+        self, chance: random.Random, runs: int | None = None, *, hostile_chance: random.Random | None = None
+    ) -> None:
         self.expected: dict[str, Expected] = {}
         self.deeds: list[Deed] = []
         self.told: dict[str, RunOutcome] = {}
@@ -90,13 +93,19 @@ class Workload:
         for number in range(chance.randint(2, 5) if runs is None else runs):
             run = f"run-{number}{chance.choice('abcdefghijklmnop')}"  # on all shards
             self._run(run, chance.choice(KINDS), 1 + chance.random() * spread, chance)
+        # From a stream of its own, so that the other runs are what they are without it.
+        kind = None if hostile_chance is None else hostile.chosen(hostile_chance)
+        if kind is not None and hostile_chance is not None:
+            run = f"hostile-{hostile_chance.choice('abcdefghijklmnop')}"
+            self._run(run, kind, 1 + hostile_chance.random() * spread, hostile_chance)
 
     def _run(self, run: str, kind: str, begin: float, chance: random.Random) -> None:
         size = chance.randint(1, 3)
         how = chance.choice(WAYS)
         value = Payload(data=msgspec.json.encode({"run": run, "size": size, "how": how}))
         self._do(chance, begin, run, StartRun(workflow=kind, input=value))
-        self.expected[run] = expected(run, kind, size)
+        is_hostile = kind in hostile.KINDS
+        self.expected[run] = Expected(*hostile.end_of(run, kind, size)) if is_hostile else expected(run, kind, size)
         if chance.random() < 0.3:
             self.waited_for.append(run)
         for number in range(signals(kind, size)):
@@ -105,7 +114,7 @@ class Workload:
             self._do(chance, at, run, SignalRun(name=SIGNAL, message_id=f"m{number}", input=text))
         if kind == "cancelled":
             self._do(chance, begin + chance.random() * 3, run, CancelRun(reason="enough"), after_start=True)
-        if kind == "mending":
+        if kind in {"mending", "spinner"}:
             self._do(chance, begin + 1 + chance.random() * 3, run, ResumeRun(by="ann"), after_start=True)
         if kind == "terminated":
             self._do(chance, begin + chance.random() * 3, run, TerminateRun(reason="over"), after_start=True)

@@ -8,13 +8,16 @@ from holdfast.app.live import NewProgram
 from holdfast.core.replay import ProgramStuck
 from holdfast.sdk.definitions import Workflow, versions
 from holdfast.sdk.program import LiveProgram
+from holdfast.sdk.turn_limit import TURN_STEPS
 
 
-def programs(namespace: str) -> Callable[[BlobShelf], NewProgram]:
+def programs(namespace: str, turn_steps: int = TURN_STEPS) -> Callable[[BlobShelf], NewProgram]:
     """Make programs of the workflows that are defined in this process."""
 
     def with_blobs(blobs: BlobShelf) -> NewProgram:
-        return lambda run_id, incarnation: LiveProgram(find_workflow, blobs.read, namespace, run_id, incarnation)
+        return lambda run_id, incarnation: LiveProgram(
+            find_workflow, blobs.read, namespace, run_id, incarnation, turn_steps=turn_steps
+        )
 
     return with_blobs
 

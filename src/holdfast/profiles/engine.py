@@ -16,6 +16,7 @@ from holdfast.core.commands import StepResult
 from holdfast.ports.isolation import Isolation
 from holdfast.ports.store import Unavailable
 from holdfast.profiles.profile import Profile, process_name
+from holdfast.sdk.turn_limit import TURN_STEPS
 
 DRAIN = 30.0
 SAYING = 5.0
@@ -29,6 +30,7 @@ def orchestrator_of(
     serves: Callable[[str], bool] | None = None,
     local: LocalWorker | None = None,
     cache_bytes: int = CACHE_BYTES,
+    turn_steps: int = TURN_STEPS,
     deaths: DeathWatch = UNWATCHED,
 ) -> Orchestrator:
     """Put an orchestrator together; with `local`, tasks of queues that it `serves` are handed over in memory."""
@@ -38,7 +40,7 @@ def orchestrator_of(
         log_=profile.log,
         clock=profile.clock,
         codec=profile.codec,
-        new_program=programs(profile.namespace),
+        new_program=programs(profile.namespace, turn_steps),
         default_version=latest_version,
         namespace=profile.namespace,
         shards=profile.shards,
@@ -82,6 +84,7 @@ class Engine:
         process: str | None = None,
         cache_bytes: int = CACHE_BYTES,
         isolation: Isolation | None = None,
+        turn_steps: int = TURN_STEPS,
     ) -> None:
         self.process = process or process_name()
         self.orchestrator: Orchestrator | None = None
