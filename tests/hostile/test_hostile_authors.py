@@ -29,7 +29,7 @@ from tests.servers import Servers
 APP = str(Path(__file__).with_name("app.py"))
 ROOT = Path(__file__).parents[2]
 ORDINARY = 20
-TURN_LIMIT = 0.5
+TURN_LIMIT = 0.25
 ALONE = 3
 """How many times as long as alone the ordinary runs may take beside a hostile one."""
 DRAIN = 40.0
@@ -68,7 +68,7 @@ CASES = (
     Case("raises_the_deep", FAILED, "Deep: 9999"),
     Case("raises_a_long_text", FAILED, "ValueError: xxx"),
     Case("raises_a_group", FAILED, r"Group: all at once.*\n  KeyboardInterrupt.*\n  ValueError: the other"),
-    Case("gives_up_in_anyio", FAILED, "TimeoutError"),
+    Case("gives_up_in_anyio", COMPLETED, "100"),  # the receipt is at hand, as with asyncio.timeout
     Case("moves_on_in_anyio", COMPLETED, "in time"),
     Case("fails_beside_in_anyio", FAILED, "the other task"),
     Case("exits_in_a_step", FAILED, "SystemExit"),
@@ -205,6 +205,8 @@ async def judge(server: Server, client: Client) -> None:
                 await asyncio.gather(*(one.result() for one in beside))
         else:
             took = await ordinary(client, f"beside-{case.name}")
+            if took >= ALONE * alone:  # unless it is the machine that has become slower
+                alone = max(alone, await ordinary(client, f"alone-after-{case.name}"))
             assert took < ALONE * alone, (case, took, alone, server.said)
         status, words = await told(client, run)
         assert status == case.status, (case, words)

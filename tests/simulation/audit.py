@@ -45,7 +45,7 @@ class Auditor:
         self._topics = topics
         self._violate = violate
         self._owners: dict[tuple[int, int], str] = {}
-        self._inputs: set[bytes] = set()
+        self._inputs: set[tuple[str, str]] = set()
         self._attempts: set[tuple[str, str, int]] = set()
         self._settled: set[tuple[str, str]] = set()
         self._results: set[tuple[str, str, int]] = set()
@@ -98,9 +98,10 @@ class Auditor:
         match event:
             case e.StepScheduled(step_id=step_id):
                 self._attempts.add((run.run_id, step_id, 1))
-                self._inputs.add(event.input.data)
+                what = _what(event.input.data).what
+                self._inputs.add((run.run_id, what))
                 if event.guard is not None and self._provider is not None:
-                    self._provider.wanted[run.run_id, step_id] = msgspec.json.decode(event.input.data)["what"]
+                    self._provider.wanted[run.run_id, step_id] = what
                 return f"{step_id} is scheduled twice" if run.knows(step_id) else ""
             case e.StepAttempted(step_id=step_id, attempt=attempt):
                 self._attempts.add((run.run_id, step_id, attempt))
@@ -216,8 +217,17 @@ class Auditor:
 
     def executed(self, run: str, what: str, by: str) -> None:
         """A step begins; its arguments are in a committed history."""
-        if msgspec.json.encode({"run": run, "what": what}) not in self._inputs:
+        if (run, what) not in self._inputs:
             self._violate("executed first", f"{by} executes {what} of {run}, which is in no history")
+
+
+class _Input(msgspec.Struct):
+    """Of a step's arguments, the one that names what it is about."""
+
+    what: str
+
+
+_what = msgspec.json.Decoder(_Input).decode
 
 
 def _said(part: ShardBatch) -> list[str]:

@@ -82,8 +82,8 @@ LABELS = ("cold", "express", "fragile", "gift", "heavy", "insured")
 
 
 @step(retry=PATIENT, timeout=SHORT)
-async def label(run: str, labels: frozenset[Label]) -> frozenset[Label]:
-    await here().work(run, "label")
+async def label(run: str, what: str, labels: frozenset[Label]) -> frozenset[Label]:
+    await here().work(run, what)
     return labels
 
 
@@ -151,7 +151,7 @@ async def labelled(run: str, size: int, how: str) -> list[str]:
     """Sets, whose order is not the same in two processes."""
     labels = frozenset(Label(name) for name in LABELS[: size + 3])
     for n in range(size):
-        labels = await label(run, labels)
+        labels = await label(run, f"label-{n}", labels)
         await asyncio.sleep(0.3 + n)
     await bought(run, "label", how)
     return sorted(one.name for one in labels)
