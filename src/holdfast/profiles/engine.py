@@ -72,7 +72,7 @@ class Engine:
     `queues` empty: all that this process is asked for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only: the parts of a process, and its bounds
         self,
         profile: Profile,
         *,
