@@ -9,6 +9,7 @@ Laws of this file:
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -38,6 +39,7 @@ from holdfast.sdk.definitions import Retry, StepError, Workflow, hours, signal, 
 from holdfast.sdk.effects import effect
 from holdfast.sdk.program import LiveProgram
 from holdfast.sdk.values import GIVEN
+from tests.replay import scopes
 
 Plan = list[Any]
 
@@ -48,7 +50,7 @@ SIGNALS = ("left", "right")
 KINDS = ("step", "effect", "sleep", "signal", "chance", "poll")
 LEDGER = {False: ("",), True: ("PLANNED", "IN_DOUBT", "FAILED")}
 """The states in which a failed attempt leaves the ledger: of a step, none."""
-NESTS = ("gather", "group", "timeout", "race", "completed", "spawn", "try", "events", "queue", "shield")
+NESTS = ("gather", "group", "timeout", "race", "completed", "spawn", "try", "events", "queue", "shield", *scopes.NESTS)
 
 
 class Number:
@@ -161,6 +163,8 @@ async def perform(  # noqa: C901, PLR0912 - one match with a case for every act:
         case "shield":
             for part in words[0]:
                 await asyncio.shield(asyncio.create_task(follow(part, seen, spawned)))
+        case _:
+            await scopes.perform(kind, [partial(follow, part, seen, spawned) for part in words[0]], words[1], seen)
 
 
 async def poll(seen: list[Any], name: str) -> None:
