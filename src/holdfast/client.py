@@ -296,7 +296,7 @@ class Client:
 
     async def cancel(self, run_id: str, reason: str = "") -> None:
         """Ask a run to stop by itself."""
-        await self._send(run_id, CancelRun(reason=reason))
+        await self._send(run_id, CancelRun(reason=reason, message_id=uuid.uuid4().hex))
 
     async def terminate(self, run_id: str, reason: str) -> None:
         """End a run without asking its code."""

@@ -126,6 +126,11 @@ def large_result(stored: StoredRun, codec: Codec) -> str | None:
     return event.result.blob if isinstance(event, e.RunCompleted) else None
 
 
+def cancellations(stored: StoredRun) -> Sequence[StoredEvent]:
+    """Give the requests to cancel a run."""
+    return [one for one in stored.history if one.type == e.CancelRequested.__name__]
+
+
 def heard(stored: StoredRun, codec: Codec, message_id: str) -> str | None:
     """Tell what became of a signal: empty if it was taken, why it was refused, None if it is not there."""
     found: str | None = None

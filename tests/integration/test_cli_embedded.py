@@ -442,3 +442,40 @@ def test_a_signal_that_nobody_takes_says_so(tmp_path: Path) -> None:
         until_status(tmp_path, "left", "SUSPENDED")
     said = done(tmp_path, "signal", "left", "word", "--input", '"x"')
     assert said.startswith("told left: word (nobody has taken it yet; run left waits: no process serves")
+
+
+def test_a_cancellation_that_was_swallowed_may_be_asked_for_again(shop: Path) -> None:
+    done(shop, "start", "stubborn", "--id", "deaf", "--input", "1")
+    until_status(shop, "deaf", "SUSPENDED")
+    assert done(shop, "cancel", "deaf") == "asked: cancel deaf\n"
+    until_status(shop, "deaf", "SUSPENDED")
+    assert done(shop, "signal", "deaf", "other") == "told deaf: other\n"
+    until_steps(shop, "deaf", "add#1")
+    assert done(shop, "cancel", "deaf") == "asked: cancel deaf\n"
+    assert until_status(shop, "deaf", "CANCELLED")["status"] == "CANCELLED"
+    assert done(shop, "cancel", "deaf") == "run deaf has ended (CANCELLED); nothing to cancel\n"
+
+
+def test_a_cancellation_that_changes_nothing_says_so(shop: Path) -> None:
+    done(shop, "start", "tidying", "--id", "tidy")
+    until_status(shop, "tidy", "SUSPENDED")
+    done(shop, "cancel", "tidy")
+
+    said = done(shop, "cancel", "tidy")
+
+    assert "run tidy was asked to stop at 20" in said
+    assert "its code is still at work on it: nothing is changed; to end it without asking its code: " in said
+    done(shop, "signal", "tidy", "tidy")
+    until_status(shop, "tidy", "CANCELLED")
+
+
+def until_steps(folder: Path, run: str, step: str) -> None:
+    """Wait until a step of a run is completed, and the run waits for something else."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        view = json.loads(done(folder, "show", run, "--json"))
+        if view["status"] == "SUSPENDED" and (step, "COMPLETED") in {
+            (one["id"], one["state"]) for one in view["steps"]
+        }:
+            return
+    raise AssertionError(f"{step} of {run} is not completed")

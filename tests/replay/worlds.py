@@ -304,7 +304,7 @@ class World:
             found += [self._fire(timer_id, due_at)] * 3
         if self.run.status == PARKED:
             found += [lambda _: ResumeRun(by="ada")] * 2
-        if not self.run.cancelling and self.run.seq > 12:
+        if self.run.seq > 12 and len(self.run.cancels) < 2:
             found.append(self._cancel)
         return found
 
@@ -314,7 +314,9 @@ class World:
         return SignalRun(name=chance.choice(SIGNALS), message_id=f"m{self.signals}", input=Payload(data=data))
 
     def _cancel(self, chance: random.Random) -> Command:
-        return CancelRun(reason="enough") if chance.random() < 0.2 else self._signal(chance)
+        if chance.random() > 0.2:
+            return self._signal(chance)
+        return CancelRun(reason="enough", message_id=f"c{len(self.history)}")
 
     def _complete(self, step_id: str, attempt: int, data: bytes | None = None) -> Callable[[random.Random], Command]:
         def happen(chance: random.Random) -> Command:

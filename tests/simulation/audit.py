@@ -126,8 +126,8 @@ class Auditor:
             case e.TimerFired(timer_id=timer_id):
                 due = run.timers.get(timer_id)
                 return f"timer {timer_id} is not due" if due is None or at < due - self.skew else ""
-            case e.CancelRequested():
-                return "cancelled twice" if run.cancelling else ""
+            case e.CancelRequested(message_id=message_id):
+                return "cancelled twice" if message_id in run.cancels or (run.cancelling and not message_id) else ""
             case _:
                 return ""
 

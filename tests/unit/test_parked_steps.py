@@ -92,6 +92,9 @@ class Reads:
     def where(self, request: Request | None) -> str:
         return ""
 
+    def is_cancelling(self) -> bool:
+        return False
+
 
 def test_a_history_with_a_parked_and_resumed_step_is_replayed() -> None:
     events: tuple[e.Event, ...] = (

@@ -3,11 +3,13 @@
 import asyncio
 import datetime as dt
 import gc
+import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from holdfast.app.records import rfc3339
 from holdfast.core import events as e
 from holdfast.core.commands import (
     AbandonStep,
@@ -208,6 +210,34 @@ def test_a_wait_longer_than_time_itself_is_a_wait(seconds: float) -> None:
     (asked,) = Code(code).starts()
     assert isinstance(asked, StartTimer)
     assert NOON < asked.due_at <= FOR_EVER
+
+
+@pytest.mark.parametrize("delay", [1e12, 1e300, 1.7e308])
+def test_a_wait_beyond_the_year_9999_ends_with_it(delay: float) -> None:
+    async def code() -> None:
+        async with asyncio.timeout(delay):
+            asyncio.get_running_loop().call_later(delay, print)
+            await asyncio.sleep(delay)
+
+    timers = Code(code).starts()
+    assert [rfc3339(timer.due_at) for timer in timers if isinstance(timer, StartTimer)] == [
+        "9999-12-31T23:59:59+00:00"
+    ] * 3
+
+
+@pytest.mark.parametrize("delay", [math.inf, math.nan, -math.inf, -1.0])
+def test_a_wait_that_never_ends_or_is_over_is_no_timer(delay: float) -> None:
+    async def code() -> str:
+        loop = asyncio.get_running_loop()
+        try:
+            loop.call_later(delay, print).cancel()
+        except ValueError as error:
+            return str(error)
+        return "taken"
+
+    (end,) = Code(code).starts()
+    assert isinstance(end, CompleteRun)
+    assert (b"NaN" in end.result.data) is math.isnan(delay)
 
 
 def test_signals_are_kept_until_they_are_asked_for_each_name_apart() -> None:

@@ -1,6 +1,7 @@
 """What may happen to a run, and what follows: each rule of core/run.py as given, when, then."""
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.core import events as e
 from holdfast.core.commands import (
@@ -34,6 +35,7 @@ from holdfast.core.run import (
     STATUSES,
     TERMINATED,
     Run,
+    decide,
     outcome,
     react,
 )
@@ -376,6 +378,14 @@ def test_a_cancellation_is_asked_for_once() -> None:
     asked_for = e.CancelRequested(reason="late")
     assert given(started()).when(CancelRun(reason="late")).then(asked_for).cancelling
     given(started(), asked_for).when(CancelRun(reason="again")).then_nothing()
+
+
+def test_a_request_to_cancel_counts_once_for_its_message_id() -> None:
+    asked_for = e.CancelRequested(reason="late", message_id="m1")
+    run = given(started()).when(CancelRun(reason="late", message_id="m1")).then(asked_for)
+    swallowed = replace(run, cancelling=False)
+    assert decide(swallowed, CancelRun(message_id="m1")) == ()
+    assert decide(swallowed, CancelRun(message_id="m2")) == (e.CancelRequested(message_id="m2"),)
 
 
 @pytest.mark.parametrize("past", [(), (parked(),), (e.CancelRequested(),)])

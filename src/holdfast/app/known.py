@@ -46,6 +46,9 @@ class Stuck:
     def where(self, request: Request | None) -> str:
         return ""
 
+    def is_cancelling(self) -> bool:
+        return True
+
     def evict(self) -> None:
         """Nothing to drop."""
 

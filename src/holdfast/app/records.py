@@ -18,6 +18,8 @@ from holdfast.ports.store import StoredEvent
 
 AVRO = b"application/avro"
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
+_LAST = 253_402_300_799_999_999
+"""Microseconds: the last instant of the year 9999."""
 _VERSION = ("ce_specversion", b"1.0")
 _CONTENT = ("content-type", AVRO)
 ERROR_LIMIT = 2_000
@@ -49,7 +51,7 @@ def is_of_tasks(topic: str) -> bool:
 @lru_cache(maxsize=64)  # all of a commit bears one time
 def rfc3339(micros: int) -> str:
     """Write a time as CloudEvents wants it."""
-    return (_EPOCH + dt.timedelta(microseconds=micros)).isoformat()
+    return (_EPOCH + dt.timedelta(microseconds=min(micros, _LAST))).isoformat()
 
 
 def trace_of(run: str, incarnation: int) -> str:

@@ -9,7 +9,7 @@ import getpass
 import os
 import sys
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +20,7 @@ from holdfast.cli.frame import Subcommand, connected, finish, settings_of
 
 if TYPE_CHECKING:
     from holdfast.client import Client, RunHandle
-    from holdfast.ports.store import StoredRun
+    from holdfast.ports.store import StoredEvent, StoredRun
     from holdfast.settings import Settings
 
 Found = TypeVar("Found")
@@ -209,6 +209,7 @@ async def _ask(
     settings: "Settings", run: str, what: str, ask: Callable[["Client"], Awaitable[None]], *, no_wait: bool
 ) -> None:
     from holdfast.core.run import EFFECT_PARKED
+    from holdfast.views import cancellations
 
     async with connected(settings) as client:
         stored = await found(client, run, no_wait=no_wait)
@@ -218,6 +219,9 @@ async def _ask(
             click.echo(f"run {run} has ended ({stored.row.status}); nothing to {what}")
         elif what == "resume" and not _can_be_resumed(client, stored):
             click.echo(f"run {run} is not parked ({stored.row.status}); nothing to resume")
+        elif what == "cancel" and (asked := cancellations(stored)):
+            await ask(client)
+            await _cancelled_again(client, run, asked)
         else:
             await ask(client)
             click.echo(f"asked: {what} {run}")
@@ -228,6 +232,26 @@ def _can_be_resumed(client: "Client", stored: "StoredRun") -> bool:
     from holdfast.views import state_of
 
     return stored.row.status == "PARKED" or bool(state_of(stored, client.profile.codec).parked_plainly)
+
+
+async def _cancelled_again(client: "Client", run: str, asked: "Sequence[StoredEvent]") -> None:
+    """Tell what became of a request to cancel a run that was asked to stop before."""
+    from holdfast.app.records import rfc3339
+    from holdfast.cli.looking import moment
+    from holdfast.views import cancellations
+
+    def again(stored: "StoredRun") -> bool | None:
+        return stored.row.ended_at is not None or len(cancellations(stored)) > len(asked) or None
+
+    if await _look_for(client, run, again):
+        click.echo(f"asked: cancel {run}")
+        return
+    unserved = await client.unserved(run)
+    click.echo(
+        f"run {run} was asked to stop at {moment(rfc3339(asked[-1].at))}, and "
+        + (unserved or "its code is still at work on it: nothing is changed")
+        + f"; to end it without asking its code: holdfast terminate {run} --reason R"
+    )
 
 
 def _waits_for_effects(client: "Client", stored: "StoredRun") -> str:

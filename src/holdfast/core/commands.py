@@ -34,9 +34,10 @@ class SignalRun(Asked, frozen=True, kw_only=True):
 
 
 class CancelRun(Asked, frozen=True, kw_only=True):
-    """Ask a run to stop by itself."""
+    """Ask a run to stop by itself; a `message_id` counts once, if there is one."""
 
     reason: str = ""
+    message_id: str = ""
 
 
 class TerminateRun(Asked, frozen=True, kw_only=True):

@@ -159,6 +159,7 @@ class CancelRequested(Fact, frozen=True, kw_only=True):
     """Somebody asked the run to stop by itself."""
 
     reason: str = ""
+    message_id: str = ""
 
 
 class RunParked(Fact, frozen=True, kw_only=True):

@@ -9,8 +9,10 @@ Laws of this file:
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from holdfast.core import events as e
-from holdfast.core.commands import Command, ParkRun, Request, ResumeRun
+from holdfast.core.commands import CancelRun, Command, ParkRun, Request, ResumeRun
 from holdfast.core.difference import alike, difference
 from holdfast.core.run import RUNNING, Run, decide, evolve
 
@@ -30,6 +32,9 @@ class Program(Protocol):
 
     def where(self, request: Request | None) -> str:
         """Tell the author's line that waits for what `request` asks, or where the code stands; "" if it has ended."""
+
+    def is_cancelling(self) -> bool:
+        """Tell whether the code is still at work on a cancellation; else it has swallowed what there was."""
 
 
 class ProgramStuck(Exception):
@@ -61,7 +66,11 @@ def advance(run: Run, program: Program | None, command: Command, at: int) -> tup
         DeadLetter: the command can never be handled; nothing changed.
     """
     happened: list[e.Event] = []
-    for event in decide(run, command):
+    seen = run
+    if run.cancelling and isinstance(command, CancelRun) and program is not None and not program.is_cancelling():
+        # A request that was heard and swallowed is over. That another one followed is recorded: a replay asks nobody.
+        seen = msgspec.structs.replace(run, cancelling=False)
+    for event in decide(seen, command):
         run = evolve(run, event)
         happened.append(event)
         if program is not None and isinstance(event, e.INPUTS):

@@ -89,6 +89,7 @@ class Run(msgspec.Struct, frozen=True):
     counters: dict[str, int] = {}
     explicit_ids: frozenset[str] = frozenset()
     cancelling: bool = False
+    cancels: frozenset[str] = frozenset()
     parked: e.RunParked | None = None
     parked_steps: frozenset[str] = frozenset()
     unsettled: dict[str, OpenStep] = {}
@@ -175,8 +176,10 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
             return signalled(run, command)
         case RefuseSignal(message_id=message_id, name=name, input=payload, detail=detail):
             return (e.SignalRefused(message_id=message_id, name=name, input=payload, detail=detail),)
-        case CancelRun(reason=reason):
-            return () if missing(run) or run.ended or run.cancelling else (e.CancelRequested(reason=reason),)
+        case CancelRun(reason=reason, message_id=message_id):
+            if missing(run) or run.ended or run.cancelling or message_id in run.cancels:
+                return ()
+            return (e.CancelRequested(reason=reason, message_id=message_id),)
         case TerminateRun(reason=reason):
             return () if missing(run) or run.ended else (e.RunTerminated(reason=reason),)
         case ResumeRun(by=by):
@@ -330,8 +333,9 @@ def evolve(run: Run, event: e.Event) -> Run:
             return replace(run, seq=seq)
         case e.ResolutionRequested(step_id=step_id):
             return changed(run, step_id, resolving=True)
-        case e.CancelRequested():
-            return replace(run, seq=seq, cancelling=True)
+        case e.CancelRequested(message_id=message_id):
+            cancels = run.cancels | {message_id} if message_id else run.cancels
+            return replace(run, seq=seq, cancelling=True, cancels=cancels)
         case e.RunParked():
             return replace(run, seq=seq, status=PARKED, parked=event)
         case e.RunResumed():

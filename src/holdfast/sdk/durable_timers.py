@@ -9,6 +9,8 @@ from holdfast.sdk.eviction import Evicted
 from holdfast.sdk.handles import Handle
 
 _MICROS: Final = 1_000_000
+LATEST: Final = 253_402_300_799.0
+"""9999-12-31T23:59:59Z, the last second that can be written: a later wait ends then, and an infinite one never."""
 
 
 class Owner(Protocol):
@@ -31,7 +33,7 @@ class DurableTimer(Handle):
 
     @property
     def due(self) -> int:
-        return round(self.moment * _MICROS)
+        return round(min(self.moment, LATEST) * _MICROS)
 
     def when(self) -> float:
         return self.moment

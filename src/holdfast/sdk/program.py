@@ -33,6 +33,7 @@ from holdfast.sdk import turn_limit
 from holdfast.sdk.definitions import EFFECT, Caller, Step, StepError, Workflow
 from holdfast.sdk.failures import describe, failure_of, innermost
 from holdfast.sdk.guard import NotDeterministic
+from holdfast.sdk.handling import is_cancelling
 from holdfast.sdk.logs import Speaker
 from holdfast.sdk.loop import DurableTimer, Evicted, WorkflowLoop
 from holdfast.sdk.shield import CLOSED, Shield, Verdict
@@ -209,6 +210,9 @@ class LiveProgram:
         if self._main is not None and self._main.done():
             self._requests.append(self._conclusion(self._main))
         return self._requests
+
+    def is_cancelling(self) -> bool:
+        return self._main is not None and is_cancelling(self._main)
 
     def evict(self) -> None:
         """Drop the run from memory, with no visible effect; frees its reference cycles."""

@@ -97,6 +97,11 @@ class Verdict(Listener):
         if words is not None:
             task._cancel_message = words  # type: ignore[attr-defined]  # noqa: SLF001 - gather() cancels in its words
 
+    @property
+    def is_cancelled_late(self) -> bool:
+        """Whether a cancellation waits for the verdict."""
+        return bool(self._heard)
+
     def will_be_repeated(self, words: str | None) -> None:
         for heard in self._heard.values():
             heard.will_be_repeated(words)

@@ -16,7 +16,7 @@ from fastavro.schema import SchemaParseException, UnknownType
 from holdfast.adapters.avro import json_commands, schemas
 from holdfast.adapters.avro.compiled import Decode, Encode
 from holdfast.adapters.avro.records import COMMANDS, RECORDS, decoder, encoder, foreign_decoder
-from holdfast.core.commands import Addressed, ExecuteStep, RunOutcome, SignalRun, StepResult
+from holdfast.core.commands import Addressed, CancelRun, ExecuteStep, RunOutcome, SignalRun, StepResult
 from holdfast.core.events import TYPES, Event
 from holdfast.core.identity import InvalidRunId, run_id
 from holdfast.ports.codec import Unreadable
@@ -96,8 +96,14 @@ class AvroCodec:
         else:
             addressed = _from_json(headers, value)
         command = addressed.command
-        if isinstance(command, SignalRun) and not command.message_id:
-            command = msgspec.structs.replace(command, message_id=_message_id(headers))
+        if isinstance(command, (SignalRun, CancelRun)) and not command.message_id:
+            found = _message_id(headers)
+            if not found and isinstance(command, SignalRun):
+                raise Unreadable(
+                    "message_id",
+                    "a SignalRun without message_id needs the headers ce_source and ce_id, to be taken once",
+                )
+            command = msgspec.structs.replace(command, message_id=found)
             return msgspec.structs.replace(addressed, command=command)
         return addressed
 
@@ -200,9 +206,7 @@ def _message_id(headers: Headers) -> str:
     # A source alone would make all signals of one producer the same signal.
     if ce_id := _header(headers, "ce_id"):
         return f"{_header(headers, 'ce_source')}/{ce_id}"
-    raise Unreadable(
-        "message_id", "a SignalRun without message_id needs the headers ce_source and ce_id, to be taken once"
-    )
+    return ""
 
 
 def _header(headers: Headers, name: str) -> str:

@@ -45,9 +45,10 @@ class _Signal(msgspec.Struct):
 class _Cancel(msgspec.Struct):
     run_id: Any = None
     reason: str | None = None
+    message_id: str | None = None
 
     def command(self) -> c.CancelRun:
-        return c.CancelRun(reason=self.reason or "")
+        return c.CancelRun(reason=self.reason or "", message_id=self.message_id or "")
 
 
 class _Terminate(msgspec.Struct):
