@@ -4,8 +4,10 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import math
+import sys
 import uuid
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 import msgspec
 import pydantic
@@ -151,6 +153,224 @@ def test_what_cannot_travel_is_refused_at_import() -> None:
         shape_of(named)
     with pytest.raises(TypeError, match=r"write \*, key: … = GIVEN"):
         shape_of(loose)
+
+
+# --------------------------------------------------------------------------------------------- the words of the law
+
+
+class Level(enum.Enum):
+    LOW = 0.1
+
+
+@dataclasses.dataclass
+class Card:
+    number: str
+
+
+@dataclasses.dataclass
+class Iban:
+    iban: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    labels: frozenset[str]
+
+
+@dataclasses.dataclass
+class Taxed:
+    cents: int
+
+    def __post_init__(self) -> None:
+        self.cents += 19
+
+
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"] = "cat"
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"] = "dog"
+
+
+class Puppy(Dog):
+    age: int = 1
+
+
+class Upper(pydantic.BaseModel):
+    text: str
+
+    @pydantic.field_serializer("text")
+    def shout(self, text: str) -> str:
+        return text.upper()
+
+
+class Cached(pydantic.BaseModel):
+    number: int
+    _client: object = pydantic.PrivateAttr(default_factory=object)
+
+
+def written(kind: Any, value: Any) -> bytes:
+    return encode(value, "it", decoder(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "data"),
+    [
+        (set[str], {"c", "a", "b"}, b'["a","b","c"]'),
+        (set[int], {10, 9, -1}, b"[-1,9,10]"),
+        (Labelled, Labelled(frozenset({"b", "a"})), b'{"labels":["a","b"]}'),
+        (dict[str, int], {"b": 1, "a": 2}, b'{"b":1,"a":2}'),
+        (dt.date | str, NOW.date(), b'{"date":"2026-01-02"}'),
+        (dt.date | str, "2026-01-02", b'"2026-01-02"'),
+        (Card | Iban, Iban("DE00"), b'{"Iban":{"iban":"DE00"}}'),
+        (Card | None, Card("1"), b'{"number":"1"}'),
+        (Level, Level.LOW, b'"LOW"'),
+        (Colour, Colour.RED, b'"red"'),
+        (Cat | Dog, Dog(), b'{"kind":"dog"}'),
+        (int, True, b"1"),
+        (float, 1, b"1"),
+        (dict[tuple[int, int], str], {(1, 2): "x"}, b'[[[1,2],"x"]]'),
+    ],
+    ids=repr,
+)
+def test_a_value_is_written_just_so(kind: Any, value: Any, data: bytes) -> None:
+    assert written(kind, value) == data
+    assert decode(decoder(kind), data, "it") == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "why"),
+    [
+        (float, math.nan, r"nan is not carried"),
+        (float | None, math.inf, r"inf is not carried"),
+        (dict[str, list[float]], {"low": [0.0, -math.inf]}, r"-inf is not carried.*`\$\['low'\]\[1\]`"),
+        (Any, {"a": [math.nan]}, r"nan is not carried.*`\$\.a\[0\]`"),
+        (Lens, Lens(math.nan), r"nan is not carried.*`\$\.power`"),
+        (int, "7", r"str where int is annotated"),
+        (None, 7, r"int where None is annotated"),
+        (list[str], ["a", 1], r"int where str is annotated.*`\$\[1\]`"),
+        (list[int], (1, 2), r"tuple where list\[int\] is annotated"),
+        (Frame, Frame("A", "big"), r"str where int is annotated.*`\$\.size`"),  # type: ignore[arg-type]  # that is the test
+        (Frame, Lens(1.0), r"Lens where Frame is annotated"),
+        (Dog, Puppy(), r"would not come back as it is"),
+        (Upper, Upper(text="a"), r"would not come back as it is"),
+        (Taxed, Taxed(1), r"would not come back as it is"),
+        (str, "\ud800", r"surrogates not allowed"),
+        (Any, NOW, r"datetime where no annotation says so"),
+        (Any, {1: "a"}, r"a key of int"),
+        (dt.date, NOW, r"datetime where date is annotated"),
+        (dt.datetime, NOW.replace(tzinfo=dt.timezone(dt.timedelta(seconds=1))), r"has seconds"),
+        (float, 2**60 + 1, r"is no float"),
+    ],
+    ids=repr,
+)
+def test_what_would_come_back_as_something_else_is_refused_before_it_is_recorded(
+    kind: Any, value: Any, why: str
+) -> None:
+    with pytest.raises(UnfitValue, match=f"it cannot be encoded: .*{why}"):
+        written(kind, value)
+
+
+def test_infinities_of_a_model_are_refused_whatever_its_settings() -> None:
+    class Score(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(ser_json_inf_nan="strings")
+        value: dict[str, float | None]
+
+    with pytest.raises(UnfitValue, match=r"inf is not carried.*`\$\.value\.a`"):
+        written(Score, Score(value={"a": math.inf}))
+
+
+def test_private_attributes_of_a_model_are_not_part_of_its_value() -> None:
+    carrier = decoder(Cached)
+    assert decode(carrier, encode(Cached(number=1), "it", carrier), "it").number == 1
+
+
+def test_what_an_authors_class_raises_is_told_as_its_value() -> None:
+    @dataclasses.dataclass
+    class Angry:
+        text: str
+
+        def __post_init__(self) -> None:
+            if self.text == "go":
+                sys.exit("gone")
+
+    with pytest.raises(UnfitValue, match="it does not fit: gone"):
+        decode(decoder(Angry), b'{"text":"go"}', "it")
+
+
+# ------------------------------------------------------------------------------------------------ defaults and names
+
+
+def small(quantity: int = 1, unit: str = "pcs") -> None: ...
+def count(n: int = 3) -> None: ...
+def maybe(n: int | None = 3) -> None: ...
+def unsaid(n: int = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013 - as authors may
+
+
+@pytest.mark.parametrize(
+    ("function", "data", "bound"),
+    [
+        (small, b"null", ((), {"quantity": 1, "unit": "pcs"})),
+        (small, b"{}", ((), {"quantity": 1, "unit": "pcs"})),
+        (small, b'{"unit": "kg"}', ((), {"quantity": 1, "unit": "kg"})),
+        (count, b"null", ((3,), {})),
+        (count, b" null\n", ((3,), {})),
+        (maybe, b"null", ((None,), {})),
+        (unsaid, b"null", ((None,), {})),
+        (unannotated, b"null", ((None,), {})),
+        (nothing, b"{}", ((), {})),
+    ],
+)
+def test_what_is_left_out_has_its_default(function: Any, data: bytes, bound: Any) -> None:
+    assert shape_of(function).decode_arguments(data) == bound
+
+
+def test_a_call_with_defaults_is_recorded_with_them() -> None:
+    assert shape_of(small).encode_arguments((), {}) == b'{"quantity":1,"unit":"pcs"}'
+    assert shape_of(count).encode_arguments((), {}) == b"3"
+    assert shape_of(unsaid).encode_arguments((), {}) == b"null"
+
+
+def test_a_name_that_no_parameter_has_is_refused() -> None:
+    with pytest.raises(UnfitValue, match=r"small\(\) \(quantity, unit\).*unknown field `quantitty`"):
+        shape_of(small).decode_arguments(b'{"quantitty": 100}')
+    with pytest.raises(UnfitValue, match=r"nothing\(\) takes no arguments"):
+        shape_of(nothing).decode_arguments(b'{"n": 1}')
+
+
+def test_null_is_refused_where_a_parameter_has_no_default() -> None:
+    with pytest.raises(UnfitValue):
+        shape_of(several).decode_arguments(b"null")
+
+
+def test_several_arguments_travel_each_by_its_annotation() -> None:
+    def order(labels: set[str], due: dt.date | str, model: Order, card: Card | Iban = Card("1")) -> None: ...  # noqa: B008 - as authors may
+
+    shape = shape_of(order)
+    data = shape.encode_arguments(({"b", "a"}, NOW.date(), Order(number=1)), {})
+    assert data == (
+        b'{"labels":["a","b"],"due":{"date":"2026-01-02"},"model":{"number":1,"notes":[]},"card":{"Card":{"number":"1"}}}'
+    )
+    bound = {"labels": {"a", "b"}, "due": NOW.date(), "model": Order(number=1), "card": Card("1")}
+    assert shape.decode_arguments(data) == ((), bound)
+
+
+def test_a_function_that_never_returns_may_say_so() -> None:
+    def fails() -> NoReturn:
+        raise ValueError
+
+    with pytest.raises(UnfitValue, match=r"the result of .*fails\(\)"):
+        shape_of(fails).encode_result(None)
+
+
+def test_a_value_that_nobody_annotated_is_written_by_its_own_class() -> None:
+    assert encode([{"at": NOW.date(), "of": Card("1")}, {"b", "a"}, 1.5], "the input") == (
+        b'[{"at":"2026-01-02","of":{"number":"1"}},["a","b"],1.5]'
+    )
+    assert encode(Order(number=1), "the input") == b'{"number":1,"notes":[]}'
+    with pytest.raises(UnfitValue, match="nan is not carried"):
+        encode({"a": [math.nan]}, "the input")
 
 
 # ------------------------------------------------------------------------------------------------------------- payloads

@@ -17,7 +17,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from holdfast.sdk.callables import told
-from holdfast.sdk.carriers import Carrier, Unsupported, carrier_of
+from holdfast.sdk.carriers import Carrier, Misfit, Unsupported, carrier_of
+from holdfast.sdk.carriers.node import Node
 from holdfast.sdk.signatures import annotations_of, resolved, signature_of
 from holdfast.sdk.values import GIVEN, UnfitValue, decode, encode, unfit
 
@@ -58,7 +59,11 @@ class Shape:
         self._arguments: msgspec.json.Decoder[Any] | None = None
         self._aside: tuple[tuple[str, Carrier], ...] = ()
         self._result: Carrier | None = None
-        self._returns = True
+        self._takes = -1 if any(self._kind(name) is _KEYWORD_ONLY for name in self.names) else len(self.names)
+        # Put in place when the annotations have been read.
+        self._encode_argument: Callable[[Any], bytes] = self._read_first(lambda: self._encode_argument)
+        self._encode_result: Callable[[Any], bytes] = self._read_first(lambda: self._encode_result)
+        self._decode_result: Callable[[bytes], Any] = self._read_first(lambda: self._decode_result)
         self._null_is_default = False
 
     def _kind(self, name: str) -> Any:
@@ -109,6 +114,9 @@ class Shape:
             self._null_is_default = not _takes_null(self._argument)
         self._arguments = self._decoder_of_several() if len(self.names) > 1 else None
         self._result = result
+        self._encode_result, self._decode_result = result.encode, result.decode
+        if self._argument is not None:
+            self._encode_argument = self._argument.encode
 
     def _carrier(self, name: str, annotation: Any) -> Carrier:
         where = "its return annotation" if name == "return" else f"the annotation of parameter {name!r}"
@@ -116,8 +124,7 @@ class Shape:
         try:
             kind = resolved(self.function, name, annotation)
             if name == "return" and kind in _NEVER:
-                self._returns = False
-                return carrier_of(None)
+                return _NEVER_RETURNS
             if name != "return" and self._default(name) is None:
                 kind = typing.Optional[kind]  # noqa: UP045 - of whatever the annotation is
             return carrier_of(kind)
@@ -130,6 +137,13 @@ class Shape:
             ) from error
         except Exception as error:
             raise TypeError(f"{place}: {where} cannot be read: {error}") from error
+
+    def _read_first(self, act: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
+        def read_and_act(value: Any) -> Any:
+            self._read_now()
+            return act()(value)
+
+        return read_and_act
 
     def _read_now(self) -> None:
         try:
@@ -162,15 +176,15 @@ class Shape:
             UnfitValue: names the argument that cannot be encoded.
             TypeError: the call does not fit the signature.
         """
+        if self._single is not None:
+            value = args[0] if len(args) == 1 and not kwargs else self._bound(args, kwargs)[self._single]
+            try:
+                return self._encode_argument(value)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's class may raise anything
+                unfit(error, f"{self._the_argument} cannot be encoded")
         if self._result is None:
             self._read_now()
-        if self._argument is not None and len(args) == 1 and not kwargs:
-            return encode(args[0], self._the_argument, self._argument)
-        bound = self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k not in self.given})
-        bound.apply_defaults()
-        values = bound.arguments
-        if self._argument is not None:
-            return encode(values[self.names[0]], self._the_argument, self._argument)
+        values = self._bound(args, kwargs)
         if not self.names:
             return b"null"
         plain = {}
@@ -187,6 +201,13 @@ class Shape:
             for name, carrier in self._carriers.items():
                 encode(values[name], f"argument {name!r} of {self.name}()", carrier)
             raise
+
+    def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        if len(args) == self._takes and not kwargs:
+            return dict(zip(self.names, args, strict=True))
+        bound = self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k not in self.given})
+        bound.apply_defaults()
+        return bound.arguments
 
     def decode_arguments(self, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Decode a call's arguments, typed by the annotations.
@@ -229,11 +250,10 @@ class Shape:
         Raises:
             UnfitValue: it cannot be encoded, or is not what the annotation says.
         """
-        if self._result is None:
-            self._read_now()
-        if not self._returns:
-            raise UnfitValue(f"{self.name}() returned, and its annotation says that it never does")
-        return encode(value, self._the_result, self._result)
+        try:
+            return self._encode_result(value)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's class may raise anything
+            unfit(error, f"{self._the_result} cannot be encoded")
 
     def decode_result(self, data: bytes) -> Any:
         """Decode what the function returned.
@@ -241,10 +261,25 @@ class Shape:
         Raises:
             UnfitValue: the bytes do not fit.
         """
-        if self._result is None:
-            self._read_now()
-        assert self._result is not None  # noqa: S101 - it was read
-        return decode(self._result, data, self._the_result)
+        try:
+            return self._decode_result(data)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+            unfit(error, f"{self._the_result} does not fit")
+
+
+class _Impossible(Node):
+    """What a function gives that never returns."""
+
+    __slots__ = ()
+
+    def dump(self, value: Any) -> Any:
+        raise Misfit("it was returned, and the annotation says that nothing ever is")
+
+    def load(self, plain: Any) -> Any:
+        raise Misfit("the annotation says that there is none")
+
+
+_NEVER_RETURNS: Final = Carrier(_Impossible("Never", types=(), wire=frozenset()))
 
 
 def _takes_null(carrier: Carrier) -> bool:

@@ -47,11 +47,9 @@ def _encode_of(node: Node) -> Callable[[Any], bytes]:
     if isinstance(node, Model):
         return node.encode
     dump, exact = node.dump, node.exact
-
-    def encode(value: Any) -> bytes:
-        return _write(value if type(value) is exact else dump(value))
-
-    return encode
+    if exact is None:
+        return lambda value: _write(dump(value))
+    return lambda value: _write(value if type(value) is exact else dump(value))
 
 
 def _decode_of(node: Node) -> Callable[[bytes], Any]:

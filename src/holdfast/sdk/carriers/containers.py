@@ -25,10 +25,17 @@ def in_order(plain: list[Any]) -> list[Any]:
     return sorted(plain) if {*map(type, plain)} in _NATURAL else sorted(plain, key=_write)
 
 
+class _NoClass:
+    """The class of nothing: where no class of a value spares a look at it."""
+
+
+_NO_CLASS: Final = _NoClass
+
+
 class Many(Node):
     """Any number of values of one annotation, as an array."""
 
-    __slots__ = ("_from_list", "_is_set", "_item")
+    __slots__ = ("_from_list", "_is_set", "_item", "_plainly", "_surely")
 
     def __init__(
         self,
@@ -43,17 +50,24 @@ class Many(Node):
         self._item = item
         self._from_list = from_list
         self._is_set = issubclass(types[0], (set, frozenset))
+        # What msgspec writes without a look at more than the classes.
+        self._plainly: Any = _NO_CLASS if kind is None or item.exact is None or self._is_set else types[0]
+        self._surely = item.exact
 
     def dump(self, value: Any) -> Any:
+        if type(value) is self._plainly:
+            surely = self._surely
+            for part in value:
+                if type(part) is not surely:
+                    break
+            else:
+                return value
         if not isinstance(value, self.types):
             raise self.misfit(value)
         if self._is_set:
             return in_order(each(self._item.dump, value)) if value else []
         if type(value) is deque and value.maxlen is not None:
             raise Misfit("a deque with a maxlen is not carried: it would come back without")
-        exact = self._item.exact
-        if self.kind is not None and exact is not None and {exact}.issuperset(map(type, value)):
-            return value
         if isinstance(self._item, Real) and {float}.issuperset(map(type, value)) and all(map(math.isfinite, value)):
             return value
         return each(self._item.dump, value)
@@ -111,15 +125,13 @@ class Table(Node):
     def dump(self, value: Any) -> Any:
         if not isinstance(value, self.types):
             raise self.misfit(value)
-        exact, key = self._value.exact, self._key.exact
-        if (
-            type(value) is dict
-            and exact is not None
-            and key is not None
-            and {key}.issuperset(map(type, value))
-            and {exact}.issuperset(map(type, value.values()))
-        ):
-            return value
+        if type(value) is dict:
+            surely, key = self._value.exact or _NO_CLASS, self._key.exact or _NO_CLASS
+            for name, item in value.items():
+                if type(item) is not surely or type(name) is not key:
+                    break
+            else:
+                return value
         out = {}
         for name, item in value.items():
             try:

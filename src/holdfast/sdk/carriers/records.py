@@ -43,24 +43,23 @@ class Record(Node):
     def dump(self, value: Any) -> Any:
         if type(value) is not self._class:
             raise self.misfit(value)
-        changed = self.kind is None
-        plain = {}
-        for name, exact, dump in self._parts:
-            part = getattr(value, name, _MISSING)
-            if type(part) is not exact:
-                if part is _MISSING:
-                    raise Misfit(f"{self.name} has no {name!r}")
-                try:
-                    dumped = dump(part)
-                except Misfit as misfit:
-                    raise misfit.at(f".{name}") from misfit
-                if dumped is not part:
-                    changed = True
-                    part = dumped
-            plain[name] = part
-        if not changed:
-            return value
-        return {field.key: plain[field.name] for field in self._fields}
+        if self.kind is not None:
+            try:
+                for name, exact, dump in self._parts:
+                    part = getattr(value, name)
+                    if type(part) is not exact and dump(part) is not part:
+                        break
+                else:
+                    return value
+            except (AttributeError, Misfit):
+                pass  # told with its place below
+        return {field.key: self._part(value, field) for field in self._fields}
+
+    def _part(self, value: Any, field: Field) -> Any:
+        part = getattr(value, field.name, _MISSING)
+        if part is _MISSING:
+            raise Misfit(f"{self.name} has no {field.name!r}")
+        return at_place(field.node.dump, part, f".{field.name}")
 
     def load(self, plain: Any) -> Any:
         if self.kind is not None:
@@ -133,7 +132,8 @@ class Structure(Node):
                 plain = dump(part)
             except Misfit as misfit:
                 raise misfit.at(f".{name}") from misfit
-            if plain is not part and (part or plain):  # an empty one is the same, and msgspec may leave it out
+            # An empty set is written as it is: msgspec may have to leave it out.
+            if plain is not part and (part or not isinstance(part, (set, frozenset))):
                 if copied is None:
                     copied = copy.copy(value)
                 msgspec.structs.force_setattr(copied, name, plain)

@@ -62,7 +62,9 @@ class Real(Node):
     __slots__ = ()
 
     def dump(self, value: Any) -> Any:
-        if type(value) is float or isinstance(value, float):
+        if type(value) is float and math.isfinite(value):
+            return value
+        if isinstance(value, float):
             return finite(value)
         if isinstance(value, int):
             if float(value) != value:
@@ -163,8 +165,12 @@ class Free(Node):
         if isinstance(value, dict):
             return self._object(value)
         if isinstance(value, (list, tuple)):
-            if kind is list and _SELF_EVIDENT.issuperset(map(type, value)):
-                return value
+            if kind is list:
+                for part in value:
+                    if type(part) not in _SELF_EVIDENT:
+                        break
+                else:
+                    return value
             return self._array(value)
         if isinstance(value, float):
             return finite(value)
@@ -172,9 +178,7 @@ class Free(Node):
             return str.__str__(value)
         if isinstance(value, int):
             return int.__int__(value)
-        raise Misfit(
-            f"{called(kind)} where the annotation does not say so: it would come back as something else; annotate it"
-        )
+        raise Misfit(f"{called(kind)} where no annotation says so: it would come back as something else; annotate it")
 
     def _array(self, values: Any) -> list[Any]:
         out = []
