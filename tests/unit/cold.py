@@ -4,8 +4,8 @@ On its standard input a JSON list of texts of Python, each run as a line of the 
 each, three times: "refused", "given", or the error. A line is really run, in a child: it must do no harm there.
 """
 
-import asyncio
 import contextlib
+import inspect
 import json
 import os
 import sys
@@ -13,46 +13,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.events import RunStarted
+from holdfast.core.payload import Payload
+from holdfast.sdk.definitions import Workflow, workflow
 from holdfast.sdk.guard import NotDeterministic
-from holdfast.sdk.loop import DurableTimer, WorkflowLoop
+from holdfast.sdk.program import LiveProgram
 from holdfast.sdk.watched import install
 
 FILE = "/author/flow.py"
 START = 1_700_000_000_000_000
 NAMES = (
-    "asyncio", "codecs", "concurrent.futures", "dataclasses", "datetime", "decimal", "email", "gettext", "importlib",
-    "inspect", "linecache", "locale", "logging", "mimetypes", "os", "pathlib", "pkgutil", "platform", "random", "re",
-    "secrets", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "traceback", "uuid",
-    "warnings", "zoneinfo",
+    "asyncio", "codecs", "concurrent.futures", "dataclasses", "datetime", "gettext", "hashlib",
+    "importlib.metadata", "importlib.resources", "inspect", "json", "linecache", "locale", "logging", "mimetypes",
+    "os", "pkgutil", "platform", "random", "resource", "secrets", "shutil", "socket", "sqlite3", "ssl",
+    "subprocess", "sys", "tempfile", "threading", "time", "traceback", "urllib.request", "uuid", "warnings",
+    "zoneinfo",
 )  # fmt: skip
-
-
-class NoTimers:
-    def start(self, timer: DurableTimer) -> None:
-        """Nothing is due."""
-
-    def cancel(self, timer: DurableTimer) -> None:
-        """Nothing waits."""
-
-    def is_waiting(self) -> bool:
-        return False
 
 
 def in_a_turn(work: Callable[[], Any]) -> Any:
     """What `work` gives, or raises, when an author calls it in a workflow."""
 
-    async def main() -> Any:
-        given = work()
-        return await given if asyncio.iscoroutine(given) else given
+    async def main() -> None:
+        try:
+            given = work()
+            told.append(await given if inspect.isawaitable(given) else given)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test hears of it
+            errors.append(error)
 
-    loop = WorkflowLoop(NoTimers())
-    loop.set_time(START)
-    task = loop.create_task(main())
-    loop.drain()
-    try:
-        return task.result()
-    finally:
-        loop.close()
+    told: list[Any] = []
+    errors: list[BaseException] = []
+    definition: Workflow[..., Any] = Workflow(main, "turn", "1")
+    program = LiveProgram(lambda *_: definition, lambda payload: payload.data, "ns", "run-1", 0)
+    program.apply(RunStarted(workflow="turn", version="1", input=Payload()), START)
+    program.evict()
+    if errors:
+        raise errors[0]
+    return told[0]
 
 
 def line_of(text: str, names: dict[str, Any]) -> Callable[[], Any]:
@@ -67,14 +64,14 @@ def line_of(text: str, names: dict[str, Any]) -> Callable[[], Any]:
 
 def names() -> dict[str, Any]:
     found = {name.partition(".")[0]: __import__(name) for name in NAMES}
-    return {**found, "Path": found["pathlib"].Path, "ZoneInfo": found["zoneinfo"].ZoneInfo}
+    return {**found, "Path": Path, "ZoneInfo": found["zoneinfo"].ZoneInfo, "workflow": workflow}
 
 
 def outcome(work: Callable[[], Any]) -> str:
     try:
         in_a_turn(work)
-    except NotDeterministic:
-        return "refused"
+    except NotDeterministic as refusal:
+        return "refused" if refusal.file in {FILE, __file__} else str(refusal)  # here a coroutine is awaited
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
         return repr(error)
     return "given"
