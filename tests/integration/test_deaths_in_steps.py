@@ -137,6 +137,7 @@ def test_a_step_that_ends_its_process_is_parked_and_the_process_dies_no_more(
         for word in ("worker_died: ", "3 processes died", ended, "holdfast resume bad"):
             assert word in str(view["parked"])
         assert "worker_died" in done(folder, "list", "--status", "PARKED")
+        assert "run bad is parked (worker_died): holdfast show bad" in done(folder, "doctor")
 
         (folder / "mended").touch()
         done(folder, "resume", "bad")
@@ -172,6 +173,7 @@ def test_two_kills_are_not_enough_to_be_suspected(folder: Path) -> None:
     done(folder, "start", "waits", "--id", "innocent", "--input", '"Ada"')
     with supervised(folder, "dev", "app.py") as service:
         killed_in_mid_attempt(folder, service, 2)
+        assert "patient#1 of run innocent: 2 processes died of it: holdfast show innocent" in done(folder, "doctor")
         (folder / "go").touch()
         assert service.until_status("innocent", "COMPLETED")["result"] == "Ada in the worker"
 

@@ -82,6 +82,7 @@ def test_a_run_whose_first_turn_ends_the_process_is_parked_before_its_third_try(
     assert str(view["parked"]).startswith("process_died: 2 processes died while the code of workflow 'ends_at_once'")
     assert "holdfast resume bad" in str(view["parked"])
     assert "process_died" in done(folder, "list", "--status", "PARKED")
+    assert "run bad is parked (process_died): holdfast show bad" in done(folder, "doctor")
 
 
 def test_a_run_whose_later_turn_ends_the_process_is_parked_and_goes_on_when_it_is_mended(folder: Path) -> None:

@@ -8,14 +8,19 @@ Laws of this file:
 
 import asyncio
 import logging
+from typing import Any
 
 from holdfast.app.child import NOT_SENT, REFUSED, UNCLEAR, Answer, Raised, Request, answer_of, pack
+from holdfast.app.deaths import ATTEMPTS, UNWATCHED, DeathWatch
 from holdfast.app.invocation import NotBegun
+from holdfast.core.asks import TRANSACTION
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import PARKED
 from holdfast.core.retry import Failure
 from holdfast.core.run import WORKER_DIED
 from holdfast.ports.isolation import Died, Isolation, NotStarted
+from holdfast.sdk.effects import Effect as Definition
+from holdfast.sdk.failures import describe
 from holdfast.sdk.verdicts import NotSent, Refused, Unclear
 
 log = logging.getLogger(__name__)
@@ -36,13 +41,19 @@ class Reported(Exception):
 class Apart:
     """Makes calls in child processes. Without an `isolation` there are none, and what is suspected is not tried."""
 
-    def __init__(self, isolation: Isolation | None) -> None:
+    def __init__(self, isolation: Isolation | None, deaths: DeathWatch = UNWATCHED) -> None:
         self._isolation = isolation
+        self._deaths = deaths
         self._alone = asyncio.Lock()
 
-    @property
-    def possible(self) -> bool:
-        return self._isolation is not None
+    def deaths_of(self, task: ExecuteStep) -> int:
+        """Count the processes that died of a step, children too; those of one that is not suspected yet are none."""
+        deaths = self._deaths.of_step(task.run_id, task.incarnation, task.step_id) if self._deaths else 0
+        return deaths if deaths >= ATTEMPTS else 0
+
+    async def pardon(self, task: ExecuteStep, *, everything: bool = False) -> None:
+        """Forget the children, or all: a person takes it up from here, who may have it tried again."""
+        await self._deaths.pardon(task.run_id, task.incarnation, task.step_id, everything=everything)
 
     async def call(self, task: ExecuteStep, data: bytes, *, asks: bool = False) -> bytes | None:
         """Call a function (or with `asks` the look-up of an effect) with its encoded arguments; gives its result.
@@ -62,6 +73,7 @@ class Apart:
             try:
                 answer: Answer = answer_of(await self._isolation.run(request, task.timeout))
             except Died as died:
+                await self._deaths.died_apart(task.run_id, task.incarnation, task.step_id, task.attempt)
                 raise ChildDied(f"the child process that executed it ended by {died}") from None
             except NotStarted as error:
                 raise NotBegun(f"the child process that was to execute it did not begin: {error}") from None
@@ -81,6 +93,7 @@ class Apart:
         try:
             return await self.call(task, data) or b""
         except ChildDied as died:
+            await self.pardon(task)
             raise ChildDied(
                 f"{deaths} processes died while they executed {task.step_id}; {died}\n"
                 f"Mend what ends the process, then: holdfast resume {task.run_id}"
@@ -97,6 +110,27 @@ def parked(task: ExecuteStep, died: ChildDied) -> StepResult:
         ledger=PARKED,
         reason=f"{WORKER_DIED}: {died}",
     )
+
+
+def can_move(definition: Definition[..., Any]) -> bool:
+    """Tell whether an effect's function can do its work in a child process: all it needs is its arguments."""
+    return definition.provider is None and definition.terms.guard != TRANSACTION
+
+
+def condemnation(task: ExecuteStep, definition: Definition[..., Any], deaths: int) -> str:
+    """Say why an effect is not to be sent by this attempt, of which so many processes died; empty if it may be."""
+    if not deaths:
+        return ""
+    died = f"{WORKER_DIED}: {deaths} processes died while they executed {task.step_id}"
+    if not can_move(definition):
+        how = "its transaction" if definition.terms.guard == TRANSACTION else "its transport (http=)"
+        return f"{died}, and {how} cannot be moved into a child process"
+    return f"{died}, the last one alone" if deaths > ATTEMPTS else ""
+
+
+def told_of(error: Exception) -> str:
+    """Name an error for the ledger; what came from a child is named already."""
+    return str(error) if isinstance(error, (Reported, ChildDied)) else describe(error)
 
 
 def _raised(answer: Raised) -> Exception:

@@ -31,7 +31,10 @@ LONGEST_WAIT = 366 * 86_400.0
 
 
 class Call:
-    """One attempt: its task, the author's function with its arguments, and what went wrong, if anything did."""
+    """One attempt: its task, the author's function with its arguments, and what went wrong, if anything did.
+
+    `apart` are the encoded arguments of one that is executed in a child process; `condemned` says why it is not sent.
+    """
 
     def __init__(
         self,
@@ -40,13 +43,17 @@ class Call:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         late: Tell,
+        *,
+        apart: bytes | None = None,
     ) -> None:
         self.task = task
         self.definition = definition
         self.args = args
         self.kwargs = kwargs
         self.late = late
+        self.apart = apart
         self.error: BaseException | None = None
+        self.condemned = ""
         self.ran = False
         self.not_before: int | None = None
 

@@ -8,6 +8,7 @@ Laws of this file:
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -27,7 +28,10 @@ TURNS: Final = 2
 ATTEMPTS: Final = 3
 """So many may die while they execute a step; it is executed apart from then on."""
 EVERY: Final = 2.0
+PROCESS_DIED: Final = "process_died"
 PAGE: Final = 1_000
+CHILD: Final = "/child-"
+"""In the name of a child process, between its parent's and its number."""
 MOST: Final = 20_000
 """Deaths that are known at once. More have never been seen; those beyond are known when these are forgotten."""
 
@@ -47,6 +51,7 @@ class DeathWatch:
         self._process = process
         self._shards = shards
         self._known: Mapping[Place, list[Death]] = {}
+        self._children = 0
 
     def __bool__(self) -> bool:
         return bool(self._known)
@@ -104,6 +109,30 @@ class DeathWatch:
         """Give all deaths that are not forgotten, as far as this process knows."""
         return [death for found in self._known.values() for death in found]
 
+    async def died_apart(self, run_id: str, incarnation: int, step_id: str, attempt: int) -> None:
+        """Count a child process of this one, which executed a step alone; known here though the store be away."""
+        self._children += 1
+        death = self._placed(
+            Death(
+                run_id=run_id,
+                incarnation=incarnation,
+                step_id=step_id,
+                process=f"{self._process}{CHILD}{self._children}",
+                attempt=attempt,
+            )
+        )
+        place = death.place[:3]
+        self._known = {**self._known, place: [*self._known.get(place, ()), death]}
+        if self._deaths is not None:
+            with suppress(Unavailable):
+                await self._deaths.report([death])
+
+    async def pardon(self, run_id: str, incarnation: int, step_id: str, *, everything: bool) -> None:
+        """Let a step that a person takes up again have its chance in a child process again, or in this one."""
+        found = self._known.get((run_id, incarnation, step_id), ())
+        with suppress(Unavailable):
+            await self.forget([death for death in found if everything or CHILD in death.process])
+
     async def forget(self, deaths: Sequence[Death]) -> None:
         """Count these no more."""
         if self._deaths is None or not deaths:
@@ -133,7 +162,7 @@ class DeathWatch:
         if len(deaths) < TURNS:
             return None
         return ProgramStuck(
-            "process_died",
+            PROCESS_DIED,
             f"{len(deaths)} processes died while the code of workflow {workflow!r} was running: "
             f"{', '.join(death.process for death in deaths)}\n"
             "Their logs, or the kernel's, say how: os._exit, a crash in a C library, too much memory. Mend it, then: "

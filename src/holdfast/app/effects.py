@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from holdfast.app.apart import Apart, ChildDied, Reported, can_move, condemnation, told_of
 from holdfast.app.attempts import Attempt, Call, Tell, deadline, describe, told, unsettled
 from holdfast.app.desk import LEASE, Desk
 from holdfast.app.duplicates import Duplicates
@@ -43,6 +44,7 @@ from holdfast.core.asks import (
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import Effect
 from holdfast.core.retry import MICROS
+from holdfast.core.run import WORKER_DIED
 from holdfast.ports.clock import Clock
 from holdfast.ports.databases import Databases
 from holdfast.ports.host import Host
@@ -57,6 +59,7 @@ from holdfast.sdk.values import UnfitValue
 log = logging.getLogger(__name__)
 
 RETURNED = "its function has returned"
+ENDED = "its child process has ended"
 
 
 class EffectExecution:
@@ -72,6 +75,7 @@ class EffectExecution:
         self._transactions = transactions
         self._carried: dict[str, asyncio.Future[None]] = {}
         self.invoker = functions.invoker
+        self.apart = functions.apart
         self.duplicates = Duplicates()
 
     @property
@@ -90,6 +94,7 @@ class EffectExecution:
         call = await self._functions.call(task, definition, late)
         if isinstance(call, StepResult):
             return call
+        call.condemned = condemnation(task, definition, self.apart.deaths_of(task))
         # One attempt of an effect at a time in this process: what one begins the other must not take back.
         while (earlier := self._carried.get(call.effect_id)) is not None:
             await asyncio.wait([earlier])
@@ -119,6 +124,10 @@ class EffectExecution:
                 answer = await self._park(call, _guard_changed(effect, definition))
                 continue
             match ledger.course(effect, answer.now):
+                case ledger.SEND | ledger.ASK if (
+                    call.condemned and not self._may_ask(call, effect) and effect.state != ledger.CLAIMED
+                ):
+                    answer = await self._condemn(call, effect)
                 case ledger.TELL:
                     if not call.ran:
                         self.duplicates.by_ledger += 1
@@ -141,7 +150,7 @@ class EffectExecution:
     async def _first(self, call: Call) -> Answer:
         """Begin at once what is most likely just planned; of everything else ask first how it stands."""
         plain = call.definition.provider is None and call.terms.guard != TRANSACTION
-        if plain and call.task.attempt == 1:
+        if plain and call.task.attempt == 1 and not call.condemned:
             return await self._intend(call, self._begin(call))
         return await self._desk.look(call.effect_id)
 
@@ -163,7 +172,22 @@ class EffectExecution:
         error = call.error or Unclear("unclear")
         # What returned a value that cannot be told will do so again.
         failure = failure_of(error, call.task.step_id, retryable=not isinstance(error, UnfitValue))
+        if isinstance(error, Reported):
+            failure = error.failure
         return unsettled(call.task, failure, effect.state, not_before)
+
+    # -- processes died of it
+
+    def _may_ask(self, call: Call, effect: Effect) -> bool:
+        """Tell whether the provider may be asked, apart, though nothing is to be sent."""
+        return effect.state == ledger.IN_DOUBT and effect.terms.guard == LOOKUP and can_move(call.definition)
+
+    async def _condemn(self, call: Call, effect: Effect, fence: int | None = None) -> Answer:
+        """Park what is not to be sent; a person who takes it up again gets another try, apart."""
+        reason = call.condemned or f"{WORKER_DIED}: {call.error}; {_why_parked(effect)}"
+        answer = await self._ask(call, Park(who=self._desk.process, reason=reason, fence=fence))
+        await self.apart.pardon(call.task, everything=not can_move(call.definition))
+        return answer
 
     # -- somebody else has it
 
@@ -263,13 +287,16 @@ class EffectExecution:
                 )
             case _:
                 gone = "" if self._functions.runs(call.effect_id) else RETURNED
+                gone = gone if call.apart is None else ENDED
                 repeats = isinstance(error, Unclear) and error.repeats is True
                 if isinstance(error, Unclear):
                     call.waits(error.not_before, self._clock)
-                doubt = Doubt(who=process, fence=fence, reason=describe(error), sender_gone=gone, repeats=repeats)
+                doubt = Doubt(who=process, fence=fence, reason=told_of(error), sender_gone=gone, repeats=repeats)
                 answer = await self._ask(call, doubt)
         after = answer.effect
         if after is not None and ledger.course(after, answer.now) == ledger.PARK:
+            if isinstance(error, ChildDied):
+                return await self._condemn(call, after)
             return await self._park(call, _why_parked(after))
         return answer
 
@@ -342,6 +369,9 @@ class EffectExecution:
         self._desk.hold(effect.effect_id, effect.fence)
         try:
             found = await self._functions.find(call)
+        except ChildDied as died:
+            call.fails(died)
+            return await self._condemn(call, effect, effect.fence)
         except Exception as error:  # noqa: BLE001 - a look-up that fails says nothing about the effect
             call.fails(error)
             return await self._ask(call, Unasked(who=self._desk.process, fence=effect.fence, reason=describe(error)))
@@ -357,6 +387,8 @@ class EffectExecution:
         return answer
 
     async def _send_anew(self, call: Call, effect: Effect) -> Answer:
+        if call.condemned:
+            return await self._condemn(call, effect, effect.fence)
         if call.definition.provider is not None:
             self._desk.hold(effect.effect_id, effect.fence)
             return await self._run_with_transport(call, effect, call.definition.provider)
@@ -378,10 +410,11 @@ def carrier(
     databases: Databases,
     process: str,
     invoker: Invoker,
+    apart: Apart | None = None,
 ) -> EffectExecution:
     """Put together what carries the effects of one process."""
     desk = Desk(ledger_, clock, process)
-    functions = Functions(store, desk, invoker)
+    functions = Functions(store, desk, invoker, apart or Apart(None))
     return EffectExecution(
         desk=desk,
         clock=clock,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from holdfast.app.apart import Apart
 from holdfast.app.attempts import Call, Tell, describe, told, unsettled
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.desk import Desk
@@ -32,8 +33,9 @@ log = logging.getLogger(__name__)
 class Functions:
     """Calls what the author wrote, with decoded arguments and encoded results."""
 
-    def __init__(self, store: Store, desk: Desk, invoker: Invoker) -> None:
+    def __init__(self, store: Store, desk: Desk, invoker: Invoker, apart: Apart) -> None:
         self.invoker = invoker
+        self.apart = apart
         self._blobs = BlobShelf(store)
         self._desk = desk
         self._threads: dict[str, set[asyncio.Task[None]]] = {}
@@ -42,6 +44,8 @@ class Functions:
         """Decode the arguments; a task whose arguments do not fit fails before anything is sent."""
         if task.input.blob is not None:
             await self._blobs.fetch_input(task)
+        if self.apart.deaths_of(task):
+            return self._suspected(task, definition, late)
         try:
             args, kwargs = contained(definition.shape.decode_arguments, self._blobs.read(task.input))
         except (UnfitValue, ProgramStuck) as error:
@@ -51,6 +55,13 @@ class Functions:
         if "key" in definition.shape.given:
             kwargs["key"] = task.key
         return Call(task, definition, args, kwargs, late)
+
+    def _suspected(self, task: ExecuteStep, definition: Definition[..., Any], late: Tell) -> Call | StepResult:
+        """Leave the arguments of an effect encoded that processes died of; not even they are looked at here."""
+        try:
+            return Call(task, definition, (), {}, late, apart=self._blobs.read(task.input))
+        except ProgramStuck as error:
+            return unsettled(task, failure_of(error, task.step_id, retryable=False), PLANNED)
 
     def runs(self, effect_id: str) -> bool:
         """Tell whether a function of the effect is still running in a thread of this process."""
@@ -76,6 +87,9 @@ class Functions:
             UnfitValue: the result cannot be encoded: the effect has happened, and nobody can tell its result.
         """
         call.ran = True
+        if call.apart is not None:
+            starts()
+            return await self._kept(await self.apart.call(call.task, call.apart) or b"")
         definition = call.definition
         invocation = Invocation(
             call.task,
@@ -113,6 +127,9 @@ class Functions:
     async def find(self, call: Call) -> Payload | None:
         """Ask the provider whether the effect happened; gives its result, or None if the provider knows of nothing."""
         call.ran = True
+        if call.apart is not None:
+            data = await self.apart.call(call.task, call.apart, asks=True)
+            return None if data is None else await self._kept(data)
         finder = call.definition.finder
         assert finder is not None  # noqa: S101 - Terms.lookup says that there is one
         kwargs = {name: value for name, value in call.kwargs.items() if name != "key"}
@@ -124,8 +141,11 @@ class Functions:
         return None if found is None else await self._encoded(call, found)
 
     async def _encoded(self, call: Call, value: Any) -> Payload:
+        return await self._kept(contained(call.definition.shape.encode_result, value))
+
+    async def _kept(self, data: bytes) -> Payload:
         blobs: dict[str, bytes] = {}
-        result = claim_check(contained(call.definition.shape.encode_result, value), blobs)
+        result = claim_check(data, blobs)
         if blobs:
             await self._blobs.store_result(blobs)
         return result

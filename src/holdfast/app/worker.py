@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from holdfast.app.apart import Apart, ChildDied, Reported, parked
+from holdfast.app.apart import ChildDied, Reported, parked
 from holdfast.app.attempts import Tell
 from holdfast.app.blobs import BlobShelf
-from holdfast.app.deaths import ATTEMPTS, UNWATCHED, DeathWatch
+from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.duplicates import Duplicates, is_final, key_of
 from holdfast.app.effects import EffectExecution
 from holdfast.app.invocation import Invocation, Withdrawn, contained, origin
@@ -49,14 +49,12 @@ HELD_PAUSE = 0.2
 class Execution:
     """Executes one attempt of a step or an effect; what processes have died of, `apart`."""
 
-    def __init__(
-        self, store: Store, effects: EffectExecution, deaths: DeathWatch = UNWATCHED, apart: Apart | None = None
-    ) -> None:
+    def __init__(self, store: Store, effects: EffectExecution, deaths: DeathWatch = UNWATCHED) -> None:
         self._blobs = BlobShelf(store)
         self._effects = effects
         self._invoker = effects.invoker
         self._deaths = deaths
-        self._apart = apart or Apart(None)
+        self._apart = effects.apart
 
     @property
     def duplicates(self) -> Duplicates:
@@ -77,10 +75,9 @@ class Execution:
             names = ", ".join(steps.names()) or "none"
             text = f"no {task.kind} {task.name!r} on this worker (it has: {names})"
             return failed(task, Failure("UnknownStep", text))
-        deaths = self._deaths.of_step(task.run_id, task.incarnation, task.step_id) if self._deaths else 0
-        suspect = deaths >= ATTEMPTS
+        deaths = self._apart.deaths_of(task)
         recorder = self._deaths.recorder
-        slot = 0 if suspect else recorder.begin(task.run_id, task.incarnation, task.step_id, task.attempt)
+        slot = 0 if deaths else recorder.begin(task.run_id, task.incarnation, task.step_id, task.attempt)
         ran = False
         try:
             if isinstance(definition, Effect):
@@ -89,7 +86,7 @@ class Execution:
             if task.input.blob is not None:
                 waits()
                 await self._blobs.fetch_input(task)
-            if suspect:
+            if deaths:
                 waits()
                 data = await self._apart.step(task, self._blobs.read(task.input), deaths)
             else:

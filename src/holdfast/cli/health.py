@@ -7,18 +7,23 @@ Laws of this file:
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from holdfast.core.effects import Effect
+    from holdfast.ports.deaths import Death
+    from holdfast.ports.store import RunRow
     from holdfast.profiles import Profile
     from holdfast.settings import Settings
 
 SKEW_LIMIT = 1.0
 PATIENCE = 5.0
 PAGE = 1_000
+TOLD = 20
+"""Lines about deaths; a machine that failed may have left hundreds."""
 MICROS = 1_000_000
 
 
@@ -78,6 +83,7 @@ async def _look_at_store(profile: "Profile", where: str, findings: list[Finding]
     else:
         findings.append(Finding("ok", "clock", f"{abs(skew) * 1000:.0f} ms from the store's"))
     await _look_at_effects(profile, findings)
+    await _look_at_deaths(profile, findings)
     return int(meta["shards"])
 
 
@@ -95,6 +101,44 @@ async def _look_at_effects(profile: "Profile", findings: list[Finding]) -> None:
         findings.append(Finding("warn", "effects", text))
     if not parked and not conflicts:
         findings.append(Finding("ok", "effects", "none is parked, none contradicts a verdict"))
+
+
+async def _look_at_deaths(profile: "Profile", findings: list[Finding]) -> None:
+    """Name the runs and steps of which processes died: those that stand, and those that are executed apart."""
+    from holdfast.app.deaths import ATTEMPTS, PROCESS_DIED
+    from holdfast.core.run import WORKER_DIED
+
+    parked = [row async for row in _parked(profile) if row.parked in {PROCESS_DIED, WORKER_DIED}]
+    words = [
+        f"run {row.run_id} is parked ({row.parked}): holdfast show {row.run_id}, mend it, holdfast resume {row.run_id}"
+        for row in parked
+    ]
+    stands = {row.run_id for row in parked}
+    died: Counter[tuple[str, str]] = Counter()
+    last: Death | None = None
+    while page := await profile.deaths.read(PAGE, last):
+        died.update((death.run_id, death.step_id) for death in page)
+        last = page[-1]
+    words += [
+        f"{step_id or 'a turn'} of run {run_id}: {number} processes died of it"
+        + ("; it is executed in child processes" if step_id and number >= ATTEMPTS else "")
+        + f": holdfast show {run_id}"
+        for (run_id, step_id), number in died.items()
+        if run_id not in stands
+    ]
+    findings += [Finding("warn", "deaths", text) for text in words[:TOLD]]
+    if len(words) > TOLD:
+        findings.append(Finding("warn", "deaths", f"and {len(words) - TOLD} more: holdfast list --status PARKED"))
+    if not words:
+        findings.append(Finding("ok", "deaths", "no process is known to have died of a run or a step"))
+
+
+async def _parked(profile: "Profile") -> AsyncIterator["RunRow"]:
+    after = None
+    while page := await profile.store.runs(status="PARKED", limit=PAGE, after=after):
+        for row in page:
+            yield row
+        after = page[-1].run_id
 
 
 async def _count(page_after: Callable[[str | None], Awaitable[Sequence["Effect"]]]) -> int:

@@ -54,7 +54,7 @@ def orchestrator_of(
     )
 
 
-def effects_of(profile: Profile, process: str, invoker: Invoker) -> EffectExecution:
+def effects_of(profile: Profile, process: str, invoker: Invoker, apart: Apart) -> EffectExecution:
     return carrier(
         ledger_=profile.ledger,
         store=profile.store,
@@ -63,6 +63,7 @@ def effects_of(profile: Profile, process: str, invoker: Invoker) -> EffectExecut
         databases=profile.databases,
         process=process,
         invoker=invoker,
+        apart=apart,
     )
 
 
@@ -97,8 +98,8 @@ class Engine:
         self._deaths = DeathWatch(
             profile.deaths, profile.records, profile.clock, process=self.process, shards=profile.shards
         )
-        self._effects = effects_of(profile, self.process, self.invoker)
-        execution = Execution(profile.store, self._effects, self._deaths, Apart(isolation))
+        self._effects = effects_of(profile, self.process, self.invoker, Apart(isolation, self._deaths))
+        execution = Execution(profile.store, self._effects, self._deaths)
         if orchestrator and worker and local:
             self._local = LocalWorker(execution, self._put_result, concurrency=concurrency)
         if orchestrator:
