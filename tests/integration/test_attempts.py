@@ -3,22 +3,27 @@
 import argparse
 import asyncio
 import logging
+import sqlite3
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pydantic
 import pytest
 
+from holdfast.adapters.databases import NamedDatabases
 from holdfast.core import effects as ledger
 from holdfast.core import events as e
 from holdfast.core.asks import RETRY
 from holdfast.core.commands import ResolveEffect
 from holdfast.core.run import COMPLETED, FAILED, PARKED
+from holdfast.databases import SqliteConnection
 from holdfast.ports.ledger import Story
-from holdfast.sdk.definitions import Retry, seconds, step, workflow
+from holdfast.sdk.definitions import Retry, running, seconds, step, workflow
 from holdfast.sdk.effects import effect
 from holdfast.sdk.sending import NotSent, Refused
 from holdfast.sdk.values import GIVEN
@@ -193,6 +198,57 @@ def att_brief(name: str, *, key: str = GIVEN) -> str:
     return occupy(name)
 
 
+class Reads(pydantic.BaseModel):
+    """A value whose own code ends programs when a worker reads it."""
+
+    word: str
+
+    @pydantic.field_validator("word")
+    @classmethod
+    def _check(cls, word: str) -> str:
+        if word == "bad" and running() is None:
+            sys.exit("cannot read")
+        return word
+
+
+class Writes(pydantic.BaseModel):
+    """A value whose own code ends programs when it is written."""
+
+    word: str
+
+    @pydantic.field_serializer("word")
+    def _write(self, word: str) -> str:
+        raise KeyboardInterrupt(f"cannot write {word}")
+
+
+@step(retry=ONCE)
+async def att_reads(value: Reads) -> str:
+    return value.word
+
+
+@step(retry=ONCE)
+async def att_writes(word: str) -> Writes:
+    return Writes(word=word)
+
+
+@effect(guard="at_most_once", retry=ONCE)
+async def att_sends_read(value: Reads) -> str:
+    sent[value.word] += 1
+    return value.word
+
+
+@effect(guard="at_most_once", retry=ONCE)
+async def att_sends_written(word: str) -> Writes:
+    sent[word] += 1
+    return Writes(word=word)
+
+
+@effect(guard="transaction", database="shop", retry=TWICE)
+async def att_book(mistake: str, *, connection: SqliteConnection = GIVEN) -> str:
+    await connection.execute("INSERT INTO sales (name) VALUES (?)", (mistake,))
+    return act(mistake)
+
+
 @step
 async def att_read() -> str:
     return "read"
@@ -202,9 +258,16 @@ async def att_read() -> str:
 async def att_run(which: str, what: str) -> str:
     kinds: list[Any] = [
         att_async, att_at_once, att_plain, att_sleep, att_letter, att_letter_plain, att_charge, att_ship, att_says,
-        att_post, att_post_twice, att_judges, att_brief, att_cancels_later,
+        att_post, att_post_twice, att_judges, att_brief, att_cancels_later, att_writes,
+        att_sends_written, att_book,
     ]  # fmt: skip
     return str(await {one.name: one for one in kinds}[which](what))
+
+
+@workflow
+async def att_value(which: str, word: str) -> str:
+    bad = Reads.model_construct(word=word)
+    return str(await {"att_reads": att_reads, "att_sends_read": att_sends_read}[which](bad))
 
 
 @workflow
@@ -284,6 +347,50 @@ async def test_a_lookup_that_exits_is_asked_again(file: Path) -> None:
         await begin(engine, "att_ship", "exits")
         assert await engine.result("exits") == "done"
     assert sent["exits"] == 3
+
+
+@pytest.mark.parametrize("which", ["att_reads", "att_sends_read"])
+async def test_an_argument_that_ends_programs_when_it_is_read_fails_its_step_alone(file: Path, which: str) -> None:
+    async with process(file) as engine:
+        await engine.start("att_value", "run", {"which": which, "word": "bad"})
+        await engine.until_status("run", FAILED, PARKED)
+        [(_, message)] = await failures(engine, "run")
+        assert "cannot read" in message
+        await engine.start("att_value", "fine", {"which": which, "word": "good"})
+        assert await engine.result("fine") == "good"
+    assert sent["bad"] == 0
+
+
+async def test_a_result_that_ends_programs_when_it_is_written_fails_its_attempt(file: Path) -> None:
+    async with process(file) as engine:
+        await begin(engine, "att_writes", "run")
+        await engine.until_status("run", FAILED, PARKED)
+        [(_, message)] = await failures(engine, "run")
+    assert "KeyboardInterrupt: cannot write run" in message
+
+
+async def test_an_effect_whose_result_ends_programs_when_it_is_written_is_unclear(file: Path) -> None:
+    async with process(file) as engine:
+        await begin(engine, "att_sends_written", "run")
+        await engine.until_status("run", FAILED, PARKED)
+        told = (await story(engine, "run")).effect
+    assert told.state == ledger.PARKED
+    assert "KeyboardInterrupt: cannot write run" in (told.reason or "")
+    assert sent["run"] == 1
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+async def test_what_ends_programs_rolls_a_transaction_back(file: Path, mistake: str) -> None:
+    fails[mistake] = 1
+    shop = {"shop": f"sqlite:///{file.parent}/shop.db"}
+    with closing(sqlite3.connect(file.parent / "shop.db")) as books:
+        books.execute("CREATE TABLE sales (name TEXT)")
+        await NamedDatabases(shop).install("shop")
+        async with process(file, databases=shop) as engine:
+            await begin(engine, "att_book", mistake)
+            assert await engine.result(mistake) == "done"
+        assert books.execute("SELECT count(*) FROM sales").fetchone() == (1,)
+    assert sent[mistake] == 2
 
 
 @pytest.mark.parametrize("word", ["refused", "unsent"])

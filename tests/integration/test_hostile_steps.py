@@ -14,7 +14,7 @@ import pytest
 from tests.integration.commandline import PATIENCE, done, holdfast, line_of, started
 
 APP = """
-import argparse, asyncio, threading, time
+import argparse, asyncio, sys, threading, time
 from holdfast import Retry, step, workflow
 
 once = Retry(attempts=1)
@@ -55,6 +55,29 @@ async def stops_the_loop(where: str) -> str:
     asyncio.get_running_loop().stop()
     await asyncio.sleep(0.01)
     return "stopped"
+
+
+@step(retry=once)
+async def cancels_everybody(where: str) -> str:
+    for task in asyncio.all_tasks():
+        if task is not asyncio.current_task():
+            task.cancel()
+    return "cancelled"
+
+
+@step(retry=once)
+async def waits_for_everybody(where: str) -> str:
+    mine = asyncio.create_task(asyncio.Event().wait())
+    mine.cancel()
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+    return "waited"
+
+
+@step(retry=once)
+async def closes_the_streams(where: str) -> str:
+    sys.stdout.close()
+    sys.stderr.close()
+    return "closed"
 
 
 @step(retry=once)
@@ -120,7 +143,8 @@ def does(folder: Path, what: str, where: str = "") -> subprocess.CompletedProces
 def test_steps_that_end_programs_fail_and_the_process_goes_on_and_drains(tmp_path: Path) -> None:
     with dev(tmp_path) as process:
         fail = ("read_args", "read_args_in_thread", "gathers_exits", "interrupts")
-        told = {what: does(tmp_path, what) for what in (*fail, "leaves_exits_behind", "stops_the_loop")}
+        harmless = ("leaves_exits_behind", "stops_the_loop", "cancels_everybody", "waits_for_everybody")
+        told = {what: does(tmp_path, what) for what in (*fail, *harmless)}
         assert done(tmp_path, "start", "fine", "--id", "fine", "--wait").splitlines()[-1] == "42"
         process.send_signal(signal.SIGTERM)
         _, complained = process.communicate(timeout=PATIENCE)
@@ -144,6 +168,14 @@ def test_what_steps_leave_behind_does_not_hold_up_the_end_of_a_process(tmp_path:
     assert process.returncode == 0
     assert "although it was cancelled, and is not waited for: deaf" in complained
     assert "goes on, and is not waited for: left-behind" in complained
+
+
+def test_a_step_that_closes_the_streams_does_not_keep_a_process_from_draining(tmp_path: Path) -> None:
+    with dev(tmp_path) as process:
+        assert does(tmp_path, "closes_the_streams").returncode == 0
+        assert done(tmp_path, "start", "fine", "--id", "fine", "--wait").splitlines()[-1] == "42"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -81,8 +81,11 @@ def _dismiss(loop: asyncio.AbstractEventLoop) -> None:
 def leave_with(code: int) -> None:
     """End the process with this code soon after its main thread has ended, whatever other threads do.
 
-    Python waits for every thread that is not a daemon, and authors' steps leave such threads behind.
+    Python waits for every thread that is not a daemon, and authors' steps leave such threads behind. Where they have
+    closed the streams, nothing is left to be said, and it ends at once.
     """
+    if sys.stdout.closed or sys.stderr.closed:
+        end_now(code)
     threading.Thread(target=_leave, args=(code,), name="holdfast-end", daemon=True).start()
 
 
@@ -119,8 +122,8 @@ class Deadline:
     def _watch(self) -> None:
         code = self._begun.get()
         time.sleep(self._seconds)
-        # Not by the log: whoever blocks may hold its lock.
-        os.write(
-            2, f"holdfast: what runs did not end within {self._seconds:g} s; the process ends all the same\n".encode()
-        )
+        said = f"holdfast: what runs did not end within {self._seconds:g} s; the process ends all the same\n"
+        if not sys.stderr.closed:
+            with suppress(OSError):
+                os.write(2, said.encode())  # not by the log: whoever blocks may hold its lock
         os._exit(code)

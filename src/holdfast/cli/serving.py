@@ -11,9 +11,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -150,12 +151,23 @@ def _tell_warnings() -> None:
     """Let our own warnings go to stderr with the time; unless --debug lets everything go there already."""
     import logging
 
+    stream = _stderr_of_our_own()
+    logging.lastResort = logging.StreamHandler(stream)
+    logging.lastResort.setLevel(logging.WARNING)
     ours = logging.getLogger("holdfast")
     if not ours.hasHandlers():
-        handler = logging.StreamHandler(sys.stderr)
+        handler = logging.StreamHandler(stream)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         ours.addHandler(handler)
         ours.propagate = False
+
+
+def _stderr_of_our_own() -> TextIO:
+    """Give a stream that stays: an author's step may close sys.stderr, and each warning would raise, asyncio's too."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
+    except OSError:  # it is no file
+        return sys.stderr
 
 
 def _require(app: str, *, workflows: bool, steps: bool) -> None:
@@ -221,10 +233,11 @@ class _Service:
             self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
-        click.echo(f"holdfast {self._command}: finishing what runs; once more to stop at once", err=True)
         self._stop.set()
         if not self._is_ready and self._serving is not None:
             self._serving.cancel()
+        with suppress(ValueError):  # an author's step has closed the stream
+            click.echo(f"holdfast {self._command}: finishing what runs; once more to stop at once", err=True)
 
     def _ready(self, *, orchestrator: bool, worker: bool, queues: Sequence[str], concurrency: int) -> None:
         from holdfast.sdk.definitions import steps, versions

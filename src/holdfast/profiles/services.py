@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from holdfast.adapters.sqlite.lock import EngineLock
+from holdfast.app.own_tasks import showing_own_tasks
 from holdfast.ports.isolation import Isolation
 from holdfast.profiles import open_profile
 from holdfast.profiles.engine import Engine
@@ -57,6 +58,7 @@ async def serve(
         install_guard()
         stack.enter_context(watching(settings.turn_limit))
         stack.enter_context(engine.invoker.observing())
+        stack.enter_context(showing_own_tasks(asyncio.get_running_loop()))
         await engine.start()
         # What lives from here on to the end is not the collector's business (docs/performance.md).
         gc.freeze()
