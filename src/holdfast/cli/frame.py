@@ -43,7 +43,6 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("instance", "NAME", "A stable name of this process."),
     ("schema-registry", "URL", "Write records in the Confluent wire format."),
     ("health", "HOST:PORT", "Answer /readyz and /livez there."),
-    ("state", "FOLDER", "Where flight recorders outlive their processes."),
     ("turn-limit", "SECONDS", "How long workflow code may compute without awaiting."),
 )
 _COMMON = frozenset({"store", "log", "keys", "namespace"})

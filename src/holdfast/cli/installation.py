@@ -55,7 +55,7 @@ def doctor(context: click.Context) -> None:
         raise CommandFailed(INFRASTRUCTURE, f"{', '.join(bad)}: do what the lines above say")
 
 
-@click.command(cls=Subcommand, shows=("shards", "instance", "schema-registry", "health", "state", "turn-limit"))
+@click.command(cls=Subcommand, shows=("shards", "instance", "schema-registry", "health", "turn-limit"))
 @click.pass_context
 def settings(context: click.Context) -> None:
     """Print each setting and where it came from, secrets masked.

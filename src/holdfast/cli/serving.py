@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LAST = 3.0
 """Seconds for the last words of a service, beside those for draining."""
-_SHOWN = ("health", "instance", "state", "turn-limit")
+_SHOWN = ("health", "instance", "turn-limit")
 _concurrency = click.option(
     "--concurrency", type=click.IntRange(1), default=256, show_default=True, help="Steps executed at once."
 )
