@@ -34,7 +34,7 @@ from holdfast.profiles import open_profile
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
 from holdfast.profiles.served import is_served_here, nobody_serves
-from holdfast.sdk.definitions import Workflow, versions
+from holdfast.sdk.definitions import Workflow, steps, versions
 from holdfast.sdk.values import UnfitValue, encode
 from holdfast.settings import Settings, load
 
@@ -222,7 +222,7 @@ class Client:
         else:
             definition = workflow
         data = definition.shape.encode_arguments(args, kwargs)
-        handle = await self.start_raw(definition.name, data, id=id, attributes=attributes)
+        handle = await self._start(definition.name, data, id, attributes)
         handle.workflow = definition
         return handle
 
@@ -234,7 +234,20 @@ class Client:
         id: str | None = None,
         attributes: Mapping[str, str] | None = None,
     ) -> RunHandle[Any]:
-        """Start a run with its input as JSON bytes."""
+        """Start a run with its input as JSON bytes.
+
+        Raises:
+            RunExists: the id belongs to a run with another workflow or input.
+            UnfitValue: the workflow is defined in this process, and does not take this input.
+        """
+        known = versions.get(workflow)
+        if known is not None:
+            known.by_version[known.latest].shape.decode_arguments(data)
+        return await self._start(workflow, data, id, attributes)
+
+    async def _start(
+        self, workflow: str, data: bytes, id: str | None, attributes: Mapping[str, str] | None
+    ) -> RunHandle[Any]:
         run = checked(id if id is not None else f"{workflow}-{uuid.uuid4().hex}")
         blobs: dict[str, bytes] = {}
         payload = claim_check(data, blobs)
@@ -337,7 +350,7 @@ class Client:
         name = effect if isinstance(effect, str) else "/".join(effect)
         seen = (await self.resolutions.find(name)).effect
         if succeeded is not UNSAID:
-            data = encode(succeeded, f"the result of {seen.name}")
+            data = _encoded_result(seen.name, succeeded)
             return await self.resolutions.resolve(seen, Verdict(word=SUCCEED, by=by, reason=reason, data=data))
         word, error = (RETRY, "") if failed is None else (FAIL, failed)
         return await self.resolutions.resolve(seen, Verdict(word=word, by=by, reason=reason, error=error))
@@ -402,3 +415,12 @@ class Client:
         import msgspec
 
         return msgspec.json.decode(data)
+
+
+def _encoded_result(name: str, value: Any) -> bytes:
+    """Encode what a person says that an effect gave: by its annotation if it fits as it is, else as JSON tells it."""
+    definition = steps.get(name)
+    if definition is not None:
+        with contextlib.suppress(UnfitValue):
+            return definition.shape.encode_result(value)
+    return encode(value, f"the result of {name}")
