@@ -30,7 +30,7 @@ class Waits(Protocol):
 
 
 class Cancelled(NamedTuple):
-    """One cancellation of a task, and where the callbacks stand that it made ready."""
+    """A task whose cancellation made callbacks ready, and where they stand."""
 
     number: int
     words: str | None
@@ -39,19 +39,20 @@ class Cancelled(NamedTuple):
 
 
 class Cancellations:
-    """Of one loop. `made` by the callback that runs; `held` are repeaters that wait for something else to run."""
+    """Of one loop. `made` tells that the callback that runs has cancelled; `held` waits for something else to run."""
 
-    __slots__ = ("_absorbed", "_begun", "_ready", "_times", "_tired", "held", "is_stirred", "made")
+    __slots__ = ("_absorbed", "_begun", "_reached", "_ready", "_repeated", "_tired", "held", "made", "times")
 
     def __init__(self, ready: deque[Handle]) -> None:
-        self.made: list[Cancelled] = []
+        self.made = False
         self.held: list[Handle] = []
-        self.is_stirred = False
-        self._tired: list[Handle] = []
+        self.times: dict[Any, int] = {}
         self._ready = ready
         self._begun = False
-        self._absorbed: list[tuple[Listener, str | None]] = []
-        self._times: dict[Any, int] = {}
+        self._absorbed = False
+        self._reached: list[Cancelled] = []
+        self._repeated: list[tuple[Listener, str | None]] = []
+        self._tired: list[Handle] = []
 
     # from tasks:
 
@@ -59,46 +60,51 @@ class Cancellations:
         """A task is being cancelled; None if that is a part of cancelling another one, which waits for it."""
         if self._begun:
             return None
-        self._begun = True
+        self._begun = self.made = True
         return len(self._ready)
 
     def end(self, begun: int | None, number: int, words: object) -> None:
         if begun is not None:
             self._begun = False
-            self.is_stirred = True
-            self.made.append(Cancelled(number, words_of(words), begun, len(self._ready)))
+            end = len(self._ready)
+            if end > begun:
+                self._reached.append(Cancelled(number, words_of(words), begun, end))
 
-    def absorb(self, listener: Listener, words: str | None) -> None:
-        """The task that is being cancelled goes on waiting."""
+    def absorb(self, listener: Listener | None, words: str | None) -> None:
+        """The task that is being cancelled goes on waiting; `listener` wants to know if these words are repeated."""
         if self._begun:
-            self._absorbed.append((listener, words))
+            self._absorbed = True
+            if listener is not None:
+                self._repeated.append((listener, words))
 
     # from the loop:
 
     def begin_turn(self) -> None:
-        """Called when a turn begins after one `is_stirred` by cancellations."""
-        self.is_stirred = False
-        self.made.clear()
-        self._absorbed.clear()
-        self._times.clear()
+        """Called when a turn begins after one with cancellations."""
+        self._clear()
+        self.times.clear()
         self.held += self._tired
         self._tired.clear()
 
     def settle(self, callback: Callable[..., object], args: tuple[Any, ...], waits: Waits) -> None:
         """Called after a callback that cancelled tasks."""
-        made, absorbed, ready = self.made, self._absorbed, self._ready
-        if len(made) > 1:
-            _order(made, ready)
+        reached, ready = self._reached, self._ready
+        if len(reached) > 1:
+            _order(reached, ready)
         if ready and _is_again(ready[-1], callback, args):
-            for listener, words in absorbed:
+            for listener, words in self._repeated:
                 listener.will_be_repeated(words)
-            times = self._times[callback] = self._times.get(callback, 0) + 1
-            if absorbed and not any(one.end > one.start for one in made):
+            times = self.times[callback] = self.times.get(callback, 0) + 1
+            if self._absorbed and not reached:
                 self.held.append(ready.pop())
             elif times >= PATIENCE and waits.is_waiting():
                 self._tired.append(ready.pop())
-        made.clear()
-        absorbed.clear()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.made = self._absorbed = False
+        self._reached.clear()
+        self._repeated.clear()
 
     def release(self) -> int:
         """Make ready again what is held; the answer is how many."""
@@ -126,10 +132,10 @@ def _is_again(handle: Handle, callback: Callable[..., object], args: tuple[Any, 
     return is_same and len(handle.args) == len(args) and all(a is b for a, b in zip(handle.args, args, strict=True))
 
 
-def _order(made: list[Cancelled], ready: deque[Handle]) -> None:
+def _order(reached: list[Cancelled], ready: deque[Handle]) -> None:
     """Put what the cancellations made ready into the order of the tasks, within the places that it has."""
     alike: dict[str, list[Cancelled]] = {}
-    for one in made:
+    for one in reached:
         if one.words is not None:
             alike.setdefault(one.words, []).append(one)
     for same in alike.values():

@@ -132,7 +132,7 @@ class WorkflowLoop(RefusingLoop):
         if not ready:
             return
         cancellations = self.cancellations
-        if cancellations.is_stirred:
+        if cancellations.made or cancellations.times:
             cancellations.begin_turn()
         # What enter() and leave() do, written out: a turn comes here for every event.
         outer = _get_running_loop()
@@ -157,7 +157,7 @@ class WorkflowLoop(RefusingLoop):
 
     def _run_ready(self, left: int) -> int:
         """Run what is ready, in `left` steps at most; the answer is how many are left then."""
-        ready, cancelled = self._ready, self.cancellations.made
+        ready, cancellations = self._ready, self.cancellations
         handle: Handle | None
         try:
             while ready:
@@ -174,8 +174,8 @@ class WorkflowLoop(RefusingLoop):
                     pass  # the author's exit() ends the task that called it, which bears it, and nothing else
                 except BaseException as error:  # noqa: BLE001 - as in asyncio: the owner decides
                     self.call_exception_handler({"message": "a callback raised", "exception": error})
-                if cancelled:
-                    self.cancellations.settle(callback, args, self.timers)
+                if cancellations.made:
+                    cancellations.settle(callback, args, self.timers)
             if self.overdue:
                 raise self._too_long(left)
         finally:

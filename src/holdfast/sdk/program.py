@@ -319,7 +319,7 @@ class LiveProgram:
             )
         )
         if is_effect:
-            verdict = Verdict(self._loop, step_id, self._withdraw)
+            verdict = Verdict.of(self._loop, step_id, self._withdraw)
             self._open[step_id] = (verdict, step)
             return await self._shield.wait(verdict)
         future = self._loop.durable_future()

@@ -10,7 +10,7 @@ Laws of this file:
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from holdfast.sdk.definitions import StepError
 from holdfast.sdk.loop import WorkflowLoop
@@ -44,10 +44,13 @@ class Heard:
         self._single: dict[str | None, tuple[int, dict[str | None, int]]] = {}
         self._repeated: list[str] = []
 
-    def add(self, words: str | None, times: int) -> None:
+    def add(self, words: str | None, times: int) -> bool:
+        """Note one; the answer is whether these words are known to be repeated."""
         self._times[words] = self._times.get(words, 0) + 1
-        if words not in self._repeated:
+        is_repeated = words in self._repeated
+        if not is_repeated:
             self._single[words] = (times, dict(self._times))
+        return is_repeated
 
     def will_be_repeated(self, words: str | None) -> None:
         if words is not None and words in self._single:  # without words it may be anybody's
@@ -69,55 +72,69 @@ class Verdict(Listener):
 
     __slots__ = ("_heard", "_step_id", "_task", "_withdraw")
 
-    def __init__(self, loop: WorkflowLoop, step_id: str, withdraw: Callable[[str], None]) -> None:
-        super().__init__(loop=loop)
-        self.number = loop.next_number()
-        self._step_id = step_id
-        self._withdraw = withdraw
-        self._task = asyncio.current_task(loop)
-        self._heard: dict[asyncio.Task[Any], Heard] = {}
+    _heard: dict[asyncio.Task[Any], Heard] | None
+    _step_id: str
+    _task: asyncio.Task[Any] | None
+    _withdraw: Callable[[str], None] | None
+
+    @classmethod
+    def of(cls, loop: WorkflowLoop, step_id: str, withdraw: Callable[[str], None]) -> Self:
+        verdict = cls(loop=loop)
+        verdict.number = loop.next_number()
+        verdict._step_id = step_id
+        verdict._withdraw = withdraw
+        verdict._task = asyncio.current_task(loop)
+        verdict._heard = None
+        return verdict
 
     def cancel(self, msg: Any | None = None) -> bool:
         loop: Any = self.get_loop()
         if self._task is None or loop.evicted:
             return super().cancel(msg)
-        if not self._heard:
+        if self._heard is None:
+            self._heard = {}
             loop.call_soon(self._ask)
         words = words_of(msg)
-        self.hear(self._task, words)
-        loop.cancellations.absorb(self, words)
+        is_repeated = self.hear(self._task, words)
+        loop.cancellations.absorb(None if is_repeated else self, words)
         return True
 
     def _ask(self) -> None:
-        if not self.done():
+        if self._withdraw is not None and not self.done():
             self._withdraw(self._step_id)
 
-    def hear(self, task: asyncio.Task[Any], words: str | None) -> None:
-        self._heard.setdefault(task, Heard()).add(words, task.cancelling())
+    def hear(self, task: asyncio.Task[Any], words: str | None) -> bool:
+        if self._heard is None:
+            return False
+        heard = self._heard.get(task)
+        if heard is None:
+            heard = self._heard[task] = Heard()
+        if heard.add(words, task.cancelling()):
+            return True
         if words is not None:
             task._cancel_message = words  # type: ignore[attr-defined]  # noqa: SLF001 - gather() cancels in its words
+        return False
+
+    def will_be_repeated(self, words: str | None) -> None:
+        for heard in (self._heard or {}).values():
+            heard.will_be_repeated(words)
+
+    def owed(self) -> dict[asyncio.Task[Any], Owed]:
+        return {task: heard.owed() for task, heard in (self._heard or {}).items()}
 
     @property
     def is_cancelled_late(self) -> bool:
         """Whether a cancellation waits for the verdict."""
-        return bool(self._heard)
-
-    def will_be_repeated(self, words: str | None) -> None:
-        for heard in self._heard.values():
-            heard.will_be_repeated(words)
-
-    def owed(self) -> dict[asyncio.Task[Any], Owed]:
-        return {task: heard.owed() for task, heard in self._heard.items()}
+        return any(owed.times for owed in self.owed().values())
 
     def closed(self) -> asyncio.CancelledError:
         """The cancellation that the ledger has let through."""
-        heard = self._heard.get(self._task) if self._task is not None else None
-        return asyncio.CancelledError() if heard is None else heard.owed().error()
+        owed = None if self._task is None else self.owed().get(self._task)
+        return asyncio.CancelledError() if owed is None else owed.error()
 
     def let_go(self) -> None:
-        """Break the circles with the tasks."""
-        self._task = None
-        self._heard.clear()
+        """Break the circles with the tasks and the run."""
+        self._task = self._heard = self._withdraw = None
 
 
 class Shield:

@@ -25,8 +25,8 @@ class Listener(Future):
 
     __slots__ = ()
 
-    def hear(self, task: asyncio.Task[Any], words: str | None) -> None:
-        """`task`, which waits for this, was cancelled."""
+    def hear(self, task: asyncio.Task[Any], words: str | None) -> bool:
+        """`task`, which waits for this, was cancelled; the answer is whether these words are known to be repeated."""
         raise NotImplementedError
 
     def will_be_repeated(self, words: str | None) -> None:
