@@ -11,6 +11,7 @@ from typing import Any, Generic, Self, TypeVar, cast, overload
 from holdfast.app.client import Door
 from holdfast.app.orchestrator import Lost, Orchestrator
 from holdfast.app.resolving import EffectUnknown, ResolutionRefused, Resolutions, Verdict
+from holdfast.asked import attributes_of, input_of, made_up_id, text
 from holdfast.core.asks import FAIL, RETRY, SUCCEED
 from holdfast.core.commands import (
     Addressed,
@@ -27,13 +28,14 @@ from holdfast.core.events import RunStarted
 from holdfast.core.identity import run_id as checked
 from holdfast.core.payload import claim_check, same
 from holdfast.core.retry import Failure
-from holdfast.core.run import UNFIT_SIGNAL, DeadLetter
+from holdfast.core.run import RUN_EXISTS, UNFIT_SIGNAL, DeadLetter
 from holdfast.ports.ledger import Story
 from holdfast.ports.store import RunRow, Unavailable
 from holdfast.profiles import open_profile
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
 from holdfast.profiles.served import is_served_here, nobody_serves
+from holdfast.sdk.callables import shown
 from holdfast.sdk.definitions import Workflow, steps, versions
 from holdfast.sdk.values import UnfitValue, encode
 from holdfast.settings import Settings, load
@@ -217,10 +219,11 @@ class Client:
             known = versions.get(workflow)
             definition = None if known is None else known.by_version[known.latest]
             if definition is None:
-                data = b"null" if not args else encode(args[0] if len(args) == 1 else list(args), "the input")
-                return await self.start_raw(workflow, data, id=id, attributes=attributes)
-        else:
+                return await self.start_raw(workflow, input_of(args, kwargs), id=id, attributes=attributes)
+        elif isinstance(workflow, Workflow):
             definition = workflow
+        else:
+            raise TypeError(f"start({shown(workflow)}): a run is one of a @workflow, or of a workflow's name")
         data = definition.shape.encode_arguments(args, kwargs)
         handle = await self._start(definition.name, data, id, attributes)
         handle.workflow = definition
@@ -248,10 +251,11 @@ class Client:
     async def _start(
         self, workflow: str, data: bytes, id: str | None, attributes: Mapping[str, str] | None
     ) -> RunHandle[Any]:
-        run = checked(id if id is not None else f"{workflow}-{uuid.uuid4().hex}")
+        named = attributes_of(attributes)
+        run = checked(id if id is not None else made_up_id(text("workflow", workflow)))
         blobs: dict[str, bytes] = {}
         payload = claim_check(data, blobs)
-        command = StartRun(workflow=workflow, input=payload, attributes=dict(attributes or {}))
+        command = StartRun(workflow=workflow, input=payload, attributes=named)
         if self._engine is not None and self._engine.orchestrator is not None:
             return await self._start_in_memory(self._engine.orchestrator, run, command, blobs)
         if id is not None and await self.door.existence.of(run):
@@ -268,6 +272,8 @@ class Client:
         try:
             is_new = await self._send(run, command, blobs)
         except DeadLetter as dead:
+            if dead.reason != RUN_EXISTS:
+                raise
             raise RunExists(str(dead)) from dead
         return RunHandle(self, run, told=told if is_new else None)
 
@@ -297,6 +303,8 @@ class Client:
         await self.signal_raw(run_id, name, encode(value, f"signal {name!r}"), message_id=message_id)
 
     async def signal_raw(self, run_id: str, name: str, data: bytes, *, message_id: str | None = None) -> None:
+        text("signal", name)
+        text("message_id", message_id or "")
         blobs: dict[str, bytes] = {}
         payload = claim_check(data, blobs)
         command = SignalRun(name=name, message_id=message_id or uuid.uuid4().hex, input=payload)
@@ -309,15 +317,15 @@ class Client:
 
     async def cancel(self, run_id: str, reason: str = "") -> None:
         """Ask a run to stop by itself."""
-        await self._send(run_id, CancelRun(reason=reason, message_id=uuid.uuid4().hex))
+        await self._send(run_id, CancelRun(reason=text("reason", reason), message_id=uuid.uuid4().hex))
 
     async def terminate(self, run_id: str, reason: str) -> None:
         """End a run without asking its code."""
-        await self._send(run_id, TerminateRun(reason=reason))
+        await self._send(run_id, TerminateRun(reason=text("reason", reason)))
 
     async def resume(self, run_id: str, by: str = "") -> None:
         """Let a parked run go on."""
-        await self._send(run_id, ResumeRun(by=by))
+        await self._send(run_id, ResumeRun(by=text("by", by)))
 
     async def effects(self, run_id: str) -> Sequence[Story]:
         """Read the effects of a run, in the order they were planned, each with all its moves."""

@@ -169,6 +169,18 @@ def test_the_wrapper_of_a_careless_decorator_is_told_of_wraps() -> None:
         step(careless(listed))
 
 
+def test_a_wrapper_that_does_not_take_the_arguments_is_refused() -> None:
+    def limited(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        async def inner(amount: int) -> Any:
+            return await function(amount, key="k")
+
+        return inner
+
+    with pytest.raises(TypeError, match=r"keyed \(.*\): its decorator's wrapper does not take what it takes \(.*'key'"):
+        step(limited(keyed))
+
+
 def test_functions_that_wrap_each_other_are_refused() -> None:
     one, other = traced(listed), traced(listed)
     one.__wrapped__ = other  # type: ignore[attr-defined]  # a mistake of a decorator

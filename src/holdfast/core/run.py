@@ -58,6 +58,8 @@ TERMINATED = "TERMINATED"
 ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TERMINATED})
 EFFECT_PARKED = "effect_parked"
 """Why a run stands whose code waits for nothing but effects that a person has to decide on."""
+RUN_EXISTS = "run_exists_differs"
+"""Why a start is a dead letter: its run id is another run's."""
 UNFIT_SIGNAL = "unfit_signal"
 """Why a signal is a dead letter that the code waited for as another type."""
 WORKER_DIED = "worker_died"
@@ -217,7 +219,7 @@ def start(run: Run, command: StartRun) -> tuple[e.Event, ...]:
     if run.workflow == command.workflow and same(run.input, command.input):
         return ()
     raise DeadLetter(
-        "run_exists_differs",
+        RUN_EXISTS,
         f"run {run.run_id} exists with another workflow or input; it is unchanged. Choose another run id",
     )
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 LAMBDA: Final = "<lambda>"
 _LOCALS: Final = "<locals>"
 _OURS: Final = "holdfast."
+_BY_NAME: Final = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
 _RECEIVERS: Final = frozenset({"self", "cls"})
 
 
@@ -121,8 +122,16 @@ def _of_body(function: object) -> str | None:
         return "a cache gives the same coroutine twice, and it can be awaited once: cache inside of the function"
     try:
         parameters = list(inspect.signature(function).parameters)  # type: ignore[arg-type]  # it can be called
+        outer = inspect.signature(function, follow_wrapped=False)  # type: ignore[arg-type]  # as above
     except (TypeError, ValueError) as error:
         return f"its parameters cannot be read ({error}): write a def that calls it"
+    if inner is not function:
+        taken = inspect.signature(function).parameters.values()  # type: ignore[arg-type]  # as above
+        by_place = [one.name for one in taken if one.kind is one.POSITIONAL_ONLY]
+        try:
+            outer.bind(*by_place, **{one.name: one for one in taken if one.kind in _BY_NAME})
+        except TypeError as error:
+            return f"its decorator's wrapper does not take what it takes ({error}): write (*args, **kwargs) there"
     if parameters and parameters[0] in _RECEIVERS:
         return (
             f"{parameters[0]} would be recorded as its first argument: write the function outside of the class, "

@@ -11,7 +11,8 @@ import datetime as dt
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from types import CoroutineType
+from typing import Any, Final, NoReturn
 
 from holdfast.core import events as e
 from holdfast.core.commands import (
@@ -48,6 +49,15 @@ Read = Callable[[Payload], bytes]
 """Give the bytes of a payload; raises ProgramStuck when its blob is not there."""
 
 FOR_EVER = 2**62
+
+
+async def _raised(error: Exception) -> NoReturn:
+    raise error
+
+
+async def _awaited(work: Any) -> Any:
+    """Await what is no coroutine: what a function gives that is marked as async may be anything."""
+    return await work
 
 
 class ProgramLoop(WorkflowLoop):
@@ -254,7 +264,12 @@ class LiveProgram:
                 f"Start it anew under another id, or deploy a workflow that takes this input and: "
                 f"holdfast resume {self._run_id}",
             ) from error
-        self._main = self._loop.create_task(self._workflow.function(*args, **kwargs))
+        work: Any
+        try:
+            work = self._workflow.function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - of a decorator's wrapper, which takes something else than it says
+            work = _raised(error)
+        self._main = self._loop.create_task(work if type(work) is CoroutineType else _awaited(work))
 
     def _settle(self, step_id: str, result: Payload) -> None:
         future, step = self._open.pop(step_id, (None, None))
@@ -288,7 +303,7 @@ class LiveProgram:
                 raise ProgramStuck("not_deterministic", f"{refused}\n{self._mend}")
             case ProgramStuck() as stuck:
                 raise stuck
-            case StepError(failure=failure):
+            case StepError(failure=Failure() as failure):  # it is the author's to change
                 return FailRun(error=failure)
             case failed:
                 return FailRun(error=failure_of(failed))

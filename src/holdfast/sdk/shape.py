@@ -177,7 +177,8 @@ class Shape:
             TypeError: the call does not fit the signature.
         """
         if self._single is not None:
-            value = args[0] if len(args) == 1 and not kwargs else self._bound(args, kwargs)[self._single]
+            by_place = len(args) == 1 and not kwargs and not self._single_by_name
+            value = args[0] if by_place else self._bound(args, kwargs)[self._single]
             try:
                 return self._encode_argument(value)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's class may raise anything
@@ -205,7 +206,10 @@ class Shape:
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         if len(args) == self._takes and not kwargs:
             return dict(zip(self.names, args, strict=True))
-        bound = self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k not in self.given})
+        try:
+            bound = self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k not in self.given})
+        except TypeError as error:
+            raise TypeError(f"{self.name}(): {error}; it takes ({', '.join(self.names) or 'nothing'})") from None
         bound.apply_defaults()
         return bound.arguments
 
