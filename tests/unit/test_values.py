@@ -299,6 +299,57 @@ def test_what_an_authors_class_raises_is_told_as_its_value() -> None:
         decode(decoder(Angry), b'{"text":"go"}', "it")
 
 
+@dataclasses.dataclass
+class Link:
+    ends: bool | int
+    labels: frozenset[str]
+    next: "list[Link]"
+
+
+def test_a_deep_value_is_looked_at_once() -> None:
+    """Twice at each level would be for ever."""
+    link = Link(True, frozenset(), [])
+    for _ in range(100):
+        link = Link(1, frozenset({"b", "a"}), [link])
+    assert decode(decoder(Link), written(Link, link), "it") == link
+    with pytest.raises(UnfitValue, match=r"str where bool \| int is annotated"):
+        written(Link, Link(1, frozenset(), [Link("x", frozenset(), [])]))  # type: ignore[arg-type]  # that is the test
+
+
+def test_a_value_that_holds_itself_is_refused() -> None:
+    link = Link(1, frozenset(), [])
+    link.next.append(link)
+    with pytest.raises(UnfitValue, match="recursion"):
+        written(Link, link)
+
+
+OF_312 = """
+import dataclasses
+type Json = dict[str, Json] | list[Json] | str | int | None
+type Pair[A, B] = tuple[A, B]
+@dataclasses.dataclass
+class Crate[T]:
+    item: T
+@dataclasses.dataclass
+class Full(Crate[set[str]]):
+    more: int = 0
+def pack[T: int](one: Json, two: Pair[int, str], three: Crate[Json], four: T, five: Full) -> "Crate[Full]": ...
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters are of 3.12")
+def test_aliases_and_type_parameters_are_read() -> None:
+    given: dict[str, Any] = {"__name__": __name__}
+    exec(OF_312, given)  # noqa: S102 - 3.11 cannot read it
+    shape = shape_of(given["pack"])
+    crate, full = given["Crate"], given["Full"]
+    args = ({"a": [1, None, {"b": "x"}]}, (1, "a"), crate([1]), 4, full({"b", "a"}))
+    data = shape.encode_arguments(args, {})
+    names = ("one", "two", "three", "four", "five")
+    assert shape.decode_arguments(data) == ((), dict(zip(names, args, strict=True)))
+    assert shape.encode_result(crate(full({"b", "a"}))) == b'{"item":{"item":["a","b"],"more":0}}'
+
+
 # ------------------------------------------------------------------------------------------------ defaults and names
 
 

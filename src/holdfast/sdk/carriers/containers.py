@@ -137,7 +137,7 @@ class Table(Node):
             try:
                 out[self._key.dump(name)] = self._value.dump(item)
             except Misfit as misfit:
-                raise misfit.at(f"[{name!r}]") from misfit
+                raise misfit.at(f"[{name!r}]") from None
         if len(out) < len(value):
             raise Misfit(f"two keys of a {self.name} travel as one")
         return out
@@ -152,7 +152,7 @@ class Table(Node):
             try:
                 out[_key(self._key, name)] = self._value.load(item)
             except Misfit as misfit:
-                raise misfit.at(f"[{name!r}]") from misfit
+                raise misfit.at(f"[{name!r}]") from None
         return out
 
 
@@ -188,7 +188,7 @@ class Pairs(Node):
             try:
                 out.append([self._key.dump(name), self._value.dump(item)])
             except Misfit as misfit:
-                raise misfit.at(f"[{name!r}]") from misfit
+                raise misfit.at(f"[{name!r}]") from None
         return out
 
     def load(self, plain: Any) -> Any:
@@ -199,7 +199,7 @@ class Pairs(Node):
             try:
                 out[self._key.load(name)] = self._value.load(item)
             except Misfit as misfit:
-                raise misfit.at(f"[{number}]") from misfit
+                raise misfit.at(f"[{number}]") from None
         return out
 
 

@@ -106,15 +106,13 @@ def called(kind: type) -> str:
 
 def each(dump: Callable[[Any], Any], values: Any) -> list[Any]:
     """Dump or load each of some values; a misfit names its number."""
+    done: list[Any] = []
     try:
-        return [dump(value) for value in values]
-    except Misfit:
-        for number, value in enumerate(values):
-            try:
-                dump(value)
-            except Misfit as misfit:
-                raise misfit.at(f"[{number}]") from misfit
-        raise
+        for value in values:
+            done.append(dump(value))  # noqa: PERF401 - how many are done is the place of what is not
+    except Misfit as misfit:
+        raise misfit.at(f"[{len(done)}]") from None
+    return done
 
 
 def at_place(do: Callable[[Any], Any], value: Any, place: str) -> Any:
@@ -122,4 +120,4 @@ def at_place(do: Callable[[Any], Any], value: Any, place: str) -> Any:
     try:
         return do(value)
     except Misfit as misfit:
-        raise misfit.at(place) from misfit
+        raise misfit.at(place) from None

@@ -298,10 +298,12 @@ class Back(Node):
     __slots__ = ("node",)
 
     def __init__(self, kind: Any, *, native: bool) -> None:
-        super().__init__(getattr(kind, "__name__", str(kind)), types=(), wire=ANYTHING, kind=kind if native else None)
-        self.node: Node | None = None
         cls = get_origin(kind) or kind
-        if isinstance(cls, type):
+        is_class = isinstance(cls, type)  # an alias that leads back to itself is beyond msgspec
+        name = getattr(kind, "__name__", str(kind))
+        super().__init__(name, types=(), wire=ANYTHING, kind=kind if native and is_class else None)
+        self.node: Node | None = None
+        if is_class:
             self.types = (dict,) if hasattr(cls, "__required_keys__") else (cls,)
             is_array = issubclass(cls, tuple) or getattr(getattr(cls, "__struct_config__", None), "array_like", False)
             self.wire = frozenset({"array" if is_array else "object"})

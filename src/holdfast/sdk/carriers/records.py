@@ -8,13 +8,11 @@ Laws of this file:
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from holdfast.sdk.carriers.node import ANYTHING, ARRAY, OBJECT, Misfit, Node, at_place, called
-
-_MISSING: Final = object()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,35 +29,36 @@ class Field:
 class Record(Node):
     """A dataclass or an attrs class."""
 
-    __slots__ = ("_class", "_fields", "_hook", "_parts")
+    __slots__ = ("_class", "_fields", "_hook", "_keys", "_parts")
 
     def __init__(self, cls: type, fields: Sequence[Field], *, kind: Any, hook: str) -> None:
         super().__init__(called(cls), types=(cls,), wire=frozenset({OBJECT}), kind=kind)
         self._class = cls
         self._fields = fields
         self._hook = hook
+        self._keys = [field.key for field in fields]
         self._parts = [(field.name, field.node.exact, field.node.dump) for field in fields]
 
     def dump(self, value: Any) -> Any:
         if type(value) is not self._class:
             raise self.misfit(value)
-        if self.kind is not None:
-            try:
-                for name, exact, dump in self._parts:
-                    part = getattr(value, name)
-                    if type(part) is not exact and dump(part) is not part:
-                        break
-                else:
-                    return value
-            except (AttributeError, Misfit):
-                pass  # told with its place below
-        return {field.key: self._part(value, field) for field in self._fields}
-
-    def _part(self, value: Any, field: Field) -> Any:
-        part = getattr(value, field.name, _MISSING)
-        if part is _MISSING:
-            raise Misfit(f"{self.name} has no {field.name!r}")
-        return at_place(field.node.dump, part, f".{field.name}")
+        changed = self.kind is None
+        parts = []
+        name = ""
+        try:
+            for name, exact, dump in self._parts:
+                part = getattr(value, name)
+                if type(part) is not exact:
+                    plain = dump(part)
+                    if plain is not part:
+                        changed = True
+                    part = plain
+                parts.append(part)
+        except Misfit as misfit:
+            raise misfit.at(f".{name}") from None
+        except AttributeError as error:
+            raise Misfit(f"{self.name} has no {name!r}: {error}") from error
+        return dict(zip(self._keys, parts, strict=True)) if changed else value
 
     def load(self, plain: Any) -> Any:
         if self.kind is not None:
@@ -131,7 +130,7 @@ class Structure(Node):
             try:
                 plain = dump(part)
             except Misfit as misfit:
-                raise misfit.at(f".{name}") from misfit
+                raise misfit.at(f".{name}") from None
             # An empty set is written as it is: msgspec may have to leave it out.
             if plain is not part and (part or not isinstance(part, (set, frozenset))):
                 if copied is None:

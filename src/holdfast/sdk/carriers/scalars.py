@@ -186,7 +186,7 @@ class Free(Node):
             try:
                 out.append(self.dump(value))
             except Misfit as misfit:
-                raise misfit.at(f"[{number}]") from misfit
+                raise misfit.at(f"[{number}]") from None
         return out
 
     def _object(self, values: Any) -> Any:
@@ -197,7 +197,7 @@ class Free(Node):
             try:
                 out[str.__str__(key)] = self.dump(value)
             except Misfit as misfit:
-                raise misfit.at(f".{key}") from misfit
+                raise misfit.at(f".{key}") from None
         return out
 
 
