@@ -249,6 +249,6 @@ def value_of(payload: Payload, blobs: Mapping[str, bytes] | None = None) -> obje
     if data is not None and payload.content_type == JSON and not payload.encoding:
         try:
             return msgspec.json.decode(data)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):  # what came by the bus need not be JSON
             pass
     return {**msgspec.to_builtins(payload), "data": payload.data.hex()}

@@ -7,6 +7,7 @@ Laws of this file:
 
 import importlib
 import importlib.util
+import os
 import sys
 import sysconfig
 import traceback
@@ -17,6 +18,7 @@ from types import ModuleType
 from holdfast.cli.failures import MISSING, USAGE, CommandFailed
 from holdfast.sdk.effects import check_lookups, check_shapes
 
+SAID = 2_000
 _NOT_THE_AUTHORS = (
     str(Path(__file__).resolve().parents[1]),
     *(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")),
@@ -55,13 +57,47 @@ def _imported(app: str, load: Callable[[], ModuleType]) -> ModuleType:
         raise
     except BaseException as error:  # an author's file may raise anything, SystemExit too
         if isinstance(error, ModuleNotFoundError) and error.name and f"{app}.".startswith(f"{error.name}."):
-            raise CommandFailed(
-                MISSING, f"there is no module {app} (looked in {Path.cwd()} and on PYTHONPATH); a file ends in .py"
-            ) from error
-        if "__set_name__" in str(error) and error.__cause__ is not None:  # 3.11 hides what was said there
+            text = f"there is no module {app} (looked in {Path.cwd()} and on PYTHONPATH); {_instead(app)}"
+            raise CommandFailed(MISSING, text) from error
+        if type(error) is RuntimeError and isinstance(error.__cause__, TypeError):
+            # 3.11 hides there what a definition says that stands in a class.
             error = error.__cause__.with_traceback(error.__traceback__)
-        said = "".join(traceback.format_exception_only(error)).strip().splitlines()
-        raise CommandFailed(USAGE, f"{_place(error, app)}: {said[-1]}", "your application") from error
+        # Notes come after it, what a SyntaxError points at before it, indented.
+        said = next(one for one in traceback.format_exception_only(error) if not one.startswith(" "))
+        place = _place(error, app)
+        text = f"{place}: {said.strip()[:SAID]}{_beside(error, place)}"
+        raise CommandFailed(USAGE, text, "your application") from error
+
+
+def _instead(app: str) -> str:
+    """Say where a module may be that is not found: `shop.wf` needs the folder that holds `shop/`."""
+    here = Path.cwd()
+    first, _, rest = app.partition(".")
+    file = Path(*app.split(".")).with_suffix(".py")
+    if rest and (here / f"{first}.py").is_file():
+        return f"{first}.py is a file and no package: holdfast dev {first}.py"
+    if (here / file).is_file():
+        return f"{file} is here, and another package is named {first}: add {first}/__init__.py, or: holdfast dev {file}"
+    if rest and here.name == first and (inside := Path(*rest.split(".")).with_suffix(".py")).is_file():
+        return f"run it in the folder that holds {first}/ (cd ..), or here: holdfast dev {inside}"
+    for folder in (*here.parents, *sorted(here.glob("*/"))):
+        if os.path.isfile(folder / file):  # noqa: PTH113 - no folder that cannot be read is in the way
+            return f"it is in {folder}: run it there"
+    return "a file ends in .py"
+
+
+def _beside(error: BaseException, place: str) -> str:
+    """Say how to import what stands beside the file that wants it."""
+    if isinstance(error, ImportError) and "no known parent package" in str(error):
+        return "; name the module in its package: holdfast dev FOLDER.FILE, in the folder that holds FOLDER/"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        folder = Path(place.rpartition(":")[0]).parent
+        name = error.name.partition(".")[0]
+        if (folder / f"{name}.py").is_file() or (folder / name).is_dir():
+            return (
+                f"; {name} stands beside it: write from {folder.resolve().name} import {name}, or from . import {name}"
+            )
+    return ""
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -9,13 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from holdfast.app.records import rfc3339
-from holdfast.cli.looking import moment
+from holdfast.cli.looking import json_line, moment
+from holdfast.cli.plain import plain
 from holdfast.core.run import ENDED
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import StoredRun
 from holdfast.views import state_of, what_next, why
 
-PIPED_WIDTH = 160
+PIPED_WIDTH = 100
+RESULT = 2_000
+ERROR = 1_000
+"""Characters that a person is shown of a value, or of an error of one step; --json has all of them."""
 RECENT = 12
 _COLOURS = {
     "RUNNING": "cyan",
@@ -32,7 +36,7 @@ _COLOURS = {
 
 
 def console() -> Console:
-    """Give the console of stdout; a pipe is wide."""
+    """Give the console of stdout; a pipe is as wide as a page."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
@@ -44,24 +48,25 @@ def coloured(state: object) -> Text:
 def picture_of_run(stored: StoredRun, view: Mapping[str, Any], codec: Codec) -> RenderableType:
     """Draw a run: its head, why it waits or how it ended, its steps."""
     head = Text.assemble(
-        (str(view["run_id"]), "bold"), "  ", coloured(view["status"]), f"  {view['workflow']} v{view['version']}"
+        (str(view["run_id"]), "bold"),
+        "  ",
+        coloured(view["status"]),
+        plain(f"  {view['workflow']} v{view['version']}"),
     )
     facts = Table.grid(padding=(0, 2))
     facts.add_row("started", moment(view["started_at"]))
     if view["ended_at"]:
         facts.add_row("ended", moment(view["ended_at"]))
     if view["attributes"]:
-        facts.add_row("attributes", Text(", ".join(f"{name}={value}" for name, value in view["attributes"].items())))
+        facts.add_row("attributes", folded(", ".join(f"{name}={value}" for name, value in view["attributes"].items())))
     for name, said in _says(stored, view, codec):
-        facts.add_row(name, Text(said, overflow="fold"))
+        facts.add_row(name, folded(said))
     return Group(head, facts, steps_table(view["steps"]))
 
 
 def _says(stored: StoredRun, view: Mapping[str, Any], codec: Codec) -> list[tuple[str, str]]:
     if view["status"] == "COMPLETED":
-        from holdfast.cli.looking import json_line
-
-        return [("result", json_line(view["result"]).decode())]
+        return [("result", _result(view))]
     if view["status"] in ENDED:
         return [("why", why(stored, codec))]
     run = state_of(stored, codec)
@@ -70,6 +75,18 @@ def _says(stored: StoredRun, view: Mapping[str, Any], codec: Codec) -> list[tupl
         return [("parked", view["parked"]), *then]
     waits = [("waits", f"{timer} until {moment(rfc3339(due_at))}") for timer, due_at in run.timers.items()]
     return [*waits, *then]
+
+
+def _result(view: Mapping[str, Any]) -> str:
+    said = json_line(view["result"]).decode()
+    if len(said) <= RESULT:
+        return said
+    return f"{said[:RESULT]}… ({len(said)} characters; all of it: holdfast show {view['run_id']} --json)"
+
+
+def folded(said: str) -> Text:
+    """Write what somebody said, whatever it holds, within the width of its column."""
+    return Text(plain(said), overflow="fold")
 
 
 def steps_table(steps: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -82,7 +99,8 @@ def steps_table(steps: Sequence[Mapping[str, Any]]) -> RenderableType:
     for step in steps:
         error = step["error"]
         said = "" if error is None else f"{error['type']}: {error['message']}"
-        table.add_row(Text(step["id"]), coloured(step["state"]), str(step["attempts"]), Text(said))
+        said = said if len(said) <= ERROR else f"{said[:ERROR]}…"
+        table.add_row(folded(step["id"]), coloured(step["state"]), str(step["attempts"]), folded(said))
     return table
 
 
@@ -100,6 +118,10 @@ def picture_of_all(runs: Mapping[str, Mapping[str, Any]], recent: Sequence[str])
     for run_id in recent[-RECENT:]:
         run = runs[run_id]
         table.add_row(
-            Text(run_id), coloured(run["status"]), Text(run["workflow"]), moment(run["started_at"]), run["parked"] or ""
+            Text(run_id),
+            coloured(run["status"]),
+            Text(plain(run["workflow"])),
+            moment(run["started_at"]),
+            Text(plain(run["parked"] or "")),
         )
     return Group(head if counts else Text("no runs yet", style="dim"), table)

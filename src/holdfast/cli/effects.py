@@ -15,6 +15,7 @@ import click
 from holdfast.cli.failures import ENDED, MISSING, CommandFailed
 from holdfast.cli.frame import Subcommand, connected, finish, settings_of
 from holdfast.cli.looking import as_json, json_line, moment
+from holdfast.cli.plain import plain
 
 if TYPE_CHECKING:
     from holdfast.client import Client
@@ -154,7 +155,7 @@ def effect_line(story: "Story") -> str:
     effect = story.effect
     head = f"{effect.effect_id[:SHOWN_DIGITS]}  {effect.run_id:<24}  {effect.step_id:<16}  {effect.state:<11}"
     at = moment(rfc3339(since(story)))
-    return f"{head}  {effect.terms.guard:<12}  {at}  {' '.join(effect.reason.split())}".rstrip()
+    return plain(f"{head}  {effect.terms.guard:<12}  {at}  {' '.join(effect.reason.split())}".rstrip())
 
 
 def timeline(story: "Story", ends: Mapping[str, str]) -> list[str]:
@@ -178,7 +179,7 @@ def timeline(story: "Story", ends: Mapping[str, str]) -> list[str]:
             lines.append(f"  sender    {sender}: {end or 'nobody knows whether it can still send'}")
     if view["state"] == "PARKED":
         lines.append(f"  then      {decide_on(story.effect.run_id, story.effect.step_id)}")
-    return lines
+    return [plain(line) for line in lines]
 
 
 def _move_line(move: Mapping[str, Any]) -> str:

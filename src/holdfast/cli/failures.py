@@ -5,6 +5,8 @@ Law: an error that is not named here is a bug of ours, and says so.
 
 import click
 
+from holdfast.cli.plain import plain
+
 ENDED = 1
 USAGE = 2
 MISSING = 3
@@ -55,7 +57,7 @@ def usage(error: click.ClickException) -> str:
 
 def line(failed: CommandFailed) -> str:
     """Write the line; servers' answers of several lines become one."""
-    return f"holdfast: {failed.whose}: {' '.join(str(failed).split())}"
+    return plain(f"holdfast: {failed.whose}: {' '.join(str(failed).split())}")
 
 
 def _known(error: Exception) -> tuple[int, str | None]:

@@ -5,6 +5,7 @@ Law: an option means the same before and after the name of the command; the late
 
 import asyncio
 import inspect
+import io
 import os
 import sys
 import textwrap
@@ -152,6 +153,8 @@ class CommandLine(click.Group):
 
     def _run(self, arguments: list[str], prog_name: str, extra: dict[str, Any]) -> int:
         debug = "--debug" in arguments
+        if isinstance(sys.stdout, io.TextIOWrapper):  # an old terminal has not every letter
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             code = super().main(arguments, prog_name, standalone_mode=False, **extra)
         except (KeyboardInterrupt, click.Abort):

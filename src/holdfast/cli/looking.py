@@ -11,6 +11,7 @@ import click
 
 from holdfast.cli.asking import found, no_wait
 from holdfast.cli.frame import Subcommand, connected, finish, settings_of
+from holdfast.cli.plain import plain
 
 if TYPE_CHECKING:
     from holdfast.client import Client
@@ -127,7 +128,8 @@ def json_line(value: object) -> bytes:
 def run_line(run: dict[str, object]) -> str:
     """Write a run as a line for people."""
     parked = f"  {run['parked']}{_then(run)}" if run["parked"] else ""
-    return f"{run['run_id']:<28}  {run['status']:<10}  {run['workflow']:<24}  {moment(run['started_at'])}{parked}"
+    line = f"{run['run_id']:<28}  {run['status']:<10}  {run['workflow']:<24}  {moment(run['started_at'])}{parked}"
+    return plain(line)
 
 
 def _then(run: dict[str, object]) -> str:
@@ -165,7 +167,7 @@ def event_line(event: dict[str, object]) -> str:
             about += f"  {error['type']}: {' '.join(str(error['message']).split())}"
         if data.get("detail"):
             about += f"  {' '.join(str(data['detail']).split())}"
-    return f"{event['seq']:>5}  {moment(event['at'])}  {event['type']:<16}  {about}".rstrip()
+    return plain(f"{event['seq']:>5}  {moment(event['at'])}  {event['type']:<16}  {about}".rstrip())
 
 
 def moment(at: object) -> str:
