@@ -2,20 +2,31 @@
 
 import concurrent.futures
 import dataclasses
+import datetime as dt
 import gc
+import importlib
+import inspect
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
+import zoneinfo
 from collections.abc import Iterator
 from pathlib import Path
 from time import time as by_name
+from types import ModuleType
 
 import pytest
 
+from holdfast.core import events as e
+from holdfast.core.commands import CompleteRun
+from holdfast.core.payload import Payload
+from holdfast.sdk.definitions import Workflow, signal, workflow
 from holdfast.sdk.guard import NotDeterministic
+from holdfast.sdk.late import when_imported
+from holdfast.sdk.program import LiveProgram
 from holdfast.sdk.readers import READERS
 from holdfast.sdk.watched import install
 from tests.unit.cold import in_a_turn
@@ -119,6 +130,35 @@ def test_every_reader_is_tried() -> None:
     assert {reader.module for reader in READERS} == set(READ)
 
 
+async def remind(zone: str) -> str:
+    tomorrow = workflow.now().astimezone(zoneinfo.ZoneInfo(zone)) + dt.timedelta(days=1)
+    return f"{tomorrow.isoformat()} {await signal('go', str)}"
+
+
+def replayed(history: list[e.Event]) -> str:
+    """What the run ends with, told of its history."""
+    program = LiveProgram(lambda *_: Workflow(remind, "remind", "1"), lambda payload: payload.data, "ns", "run-1", 0)
+    requests = [program.apply(event, 1_774_700_000_000_000) for event in history]
+    program.evict()
+    assert isinstance(requests[-1][0], CompleteRun)
+    return requests[-1][0].result.data.decode()
+
+
+def test_arithmetic_over_time_zones_is_replayed_in_a_process_that_has_read_no_zone() -> None:
+    code = "from tests.unit.test_cold_and_warm import *; install(); print(replayed(zone_history('Europe/Vienna')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    here = replayed(zone_history("Europe/Vienna"))
+    assert done.stdout.strip() == here
+    assert "+02:00" in here  # summer time has begun meanwhile
+
+
+def zone_history(zone: str) -> list[e.Event]:
+    return [
+        e.RunStarted(workflow="remind", version="1", input=Payload(data=json.dumps(zone).encode())),
+        e.SignalReceived(message_id="m", name="go", input=Payload(data=b'"x"')),
+    ]
+
+
 @dataclasses.dataclass
 class Stamped:
     at: float = dataclasses.field(default_factory=lambda: by_name())  # noqa: PLW0108 - the author's line
@@ -140,6 +180,26 @@ def pool() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
 def test_a_pool_whose_threads_run_already_is_refused(pool: concurrent.futures.ThreadPoolExecutor) -> None:
     with pytest.raises(NotDeterministic, match=r"ThreadPoolExecutor\.submit"):
         in_a_turn(lambda: pool.submit(print))
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_module_is_watched_whether_it_comes_before_or_after(
+    is_early: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watch(module: ModuleType) -> None:
+        watched.append(module.__name__)
+        vars(module)["draw"] = "watched"
+
+    name = f"keeps_chance_{'early' if is_early else 'late'}"
+    (tmp_path / f"{name}.py").write_text("draw = 'real'", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    watched: list[str] = []
+    if is_early:
+        importlib.import_module(name)
+    when_imported(name, watch)
+    assert importlib.import_module(name).draw == "watched"
+    assert inspect.getsource(sys.modules.pop(name)).strip() == "draw = 'real'"
+    assert watched == [name]
 
 
 def test_a_socket_that_was_connected_before_is_refused() -> None:
@@ -202,8 +262,6 @@ def test_what_stands_in_for_a_function_is_found_in_its_sets() -> None:
 
 
 def test_the_type_datetime_stays_what_it_is() -> None:
-    import datetime as dt  # noqa: PLC0415 - as an author's module that comes late
-
     class Later(dt.datetime):
         pass
 

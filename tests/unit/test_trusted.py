@@ -191,6 +191,24 @@ def test_what_libraries_draw_takes_nothing_from_the_authors_numbers() -> None:
     assert asked(0)[1] == asked(3)[1]
 
 
+def test_a_draw_once_in_a_process_changes_no_other_draw_of_its_turn() -> None:
+    once = library("openai.client", "uuid.uuid4()")
+    each = library("openai.messages", "uuid.uuid4()")
+
+    def cold() -> object:
+        once()
+        return each(), each()
+
+    def warm() -> object:
+        return each(), each()
+
+    # One function of the author's asks in both.
+    warm.__code__ = warm.__code__.replace(co_qualname=cold.__code__.co_qualname)
+    first, second = in_a_turn(cold), in_a_turn(warm)
+    assert first == second
+    assert len(set(first)) == 2
+
+
 def test_a_draw_more_in_one_turn_changes_no_other_turn() -> None:
     """As of a library that draws a number once in a process."""
     asks = library("openai", "random.random()")

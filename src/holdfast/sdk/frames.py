@@ -71,6 +71,14 @@ def turn(frame: FrameType | None) -> Iterator[tuple[FrameType, str]]:
         frame = frame.f_back
 
 
+def path_of(frame: FrameType | None) -> str:
+    """Name the way by which this turn came to a frame: its functions, without Python's own and the engine's."""
+    names = (
+        f"{module}:{one.f_code.co_qualname}" for one, module in turn(frame) if not (is_engine(module) or is_stdlib(one))
+    )
+    return " ".join(names)
+
+
 def blamed(frames: list[FrameType]) -> Place | None:
     """Find the line to be named: the author's innermost one, else a library's; `frames` are innermost first."""
     libraries = (frame for frame in frames if is_library(frame))

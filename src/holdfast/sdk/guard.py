@@ -101,8 +101,8 @@ class Deterministic:
         """Whether what runs has happened before, or has no effect: then it says nothing."""
         raise NotImplementedError
 
-    def chance(self) -> Random:
-        """The generator that libraries draw from; the same in every replay."""
+    def chance(self, path: str) -> Random:
+        """The generator that libraries draw from when they ask by this path of functions; the same in every replay."""
         raise NotImplementedError
 
 

@@ -80,7 +80,7 @@ class WorkflowLoop(RefusingLoop):
         self.identity = ""
         self.replaying = False
         self._turn = 0
-        self._chance: random.Random | None = None
+        self._chance: dict[str, random.Random] = {}
         self.evicted = False
         self.unhandled: list[dict[str, Any]] = []
         self._ready: deque[Handle] = deque()
@@ -100,7 +100,8 @@ class WorkflowLoop(RefusingLoop):
         now = micros / _MICROS
         self.now = max(self._reached, now)
         self._turn += 1
-        self._chance = None
+        if self._chance:
+            self._chance = {}
 
     def fire(self, timer: DurableTimer) -> None:
         """A timer fires, at its due time: in microseconds that may be a little before its moment."""
@@ -279,12 +280,15 @@ class WorkflowLoop(RefusingLoop):
     def repeats(self) -> bool:
         return self.replaying or self.evicted
 
-    def chance(self) -> random.Random:
-        """Give the generator of this turn for what libraries draw: the run's own is the author's alone."""
-        if self._chance is None:
-            seed = blake2b(f"{self.identity}/{self._turn}".encode(), digest_size=16, person=b"libraries").digest()
-            self._chance = random.Random(seed)
-        return self._chance
+    def chance(self, path: str) -> random.Random:
+        """Give what libraries draw from in this turn, by each path of its own; the run's own is the author's alone."""
+        generator = self._chance.get(path)
+        if generator is None:
+            seed = blake2b(
+                f"{self.identity}/{self._turn}/{path}".encode(), digest_size=16, person=b"libraries"
+            ).digest()
+            generator = self._chance[path] = random.Random(seed)
+        return generator
 
     # Debugging would read clocks and addresses: it stays off. asyncio asks at every future, and C answers sooner.
     get_debug = staticmethod(bool)  # bool() is False

@@ -3,17 +3,20 @@
 Laws of this file:
 - Whoever asks is the innermost code that is not Python's own. If it is of a trusted library, its clocks tell the time
   of the event being applied, and chance is drawn from the run: the same again in every replay.
-- What libraries draw takes nothing from `workflow.random()`, and begins anew with every turn: a library that draws once
-  more, or once in a process, changes no other turn.
+- What libraries draw takes nothing from `workflow.random()`. It depends on the turn and on the functions through which
+  it is asked for: what a library draws once in a process, or once more in its next release, changes nothing else.
 - Trust is a fact of the code, not of a process: it is said where workflows are defined, and is the same in each.
 - Only clocks and chance are given. Sockets, files, threads, `time.sleep` stay refused.
 """
 
 import datetime as dt
 import random
+import sys
 import time
 import uuid
 from typing import Any, Final, Protocol
+
+from holdfast.sdk.frames import path_of
 
 DEFAULT: Final = (
     "agents",
@@ -59,7 +62,12 @@ class Own(Protocol):
 
     def time(self) -> float: ...
 
-    def chance(self) -> random.Random: ...
+    def chance(self, path: str) -> random.Random: ...
+
+
+def chance(run: Own) -> random.Random:
+    """Give the generator for whoever asks."""
+    return run.chance(path_of(sys._getframe(1)))  # noqa: SLF001 - the only way to a frame
 
 
 def seconds(run: Own, *_: Any) -> float:
@@ -71,11 +79,17 @@ def nanoseconds(run: Own, *_: Any) -> int:
 
 
 def random_bytes(run: Own, size: int, *_: Any) -> bytes:
-    return run.chance().randbytes(size)
+    return chance(run).randbytes(size)
 
 
 def uuid1(run: Own, *_: Any, **__: Any) -> uuid.UUID:
-    return uuid.UUID(int=run.chance().getrandbits(128), version=1)
+    return uuid.UUID(int=chance(run).getrandbits(128), version=1)
+
+
+def uuid7(run: Own, *_: Any, **__: Any) -> uuid.UUID:
+    """Make it of the run's time and chance, without the counter that a process would keep."""
+    bits = chance(run).getrandbits(74)
+    return uuid.UUID(int=int(run.time() * 1_000) << 80 | 7 << 76 | bits >> 62 << 64 | 2 << 62 | bits & (1 << 62) - 1)
 
 
 def localtime(run: Own, *_: Any) -> time.struct_time:
@@ -107,4 +121,4 @@ def utcnow(run: Own, kind: type[dt.datetime]) -> dt.datetime:
 
 
 def seed(run: Own) -> int:
-    return run.chance().getrandbits(256)
+    return chance(run).getrandbits(256)

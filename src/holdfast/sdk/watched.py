@@ -6,8 +6,8 @@ Laws of this file:
 - A watched function has no answer of its own in a turn: it is refused, or gives what a trusted library is given.
 
 What cannot be caught: a clock kept before `install()` elsewhere than as a module's global (a default of a parameter,
-`keep = datetime.now`); what was opened or started before the turn (a file, a database connection); numpy's generators;
-the order of a set of strings, `id()` and `hash()`. There the replay notices, if another request follows.
+`keep = datetime.now`); what was opened or started before the turn (a file, a database connection); the order of
+a set of strings, `id()` and `hash()`. There the replay notices, if another request follows.
 """
 
 import _thread
@@ -35,6 +35,7 @@ from typing import Any, Final
 from holdfast.sdk import trusted
 from holdfast.sdk.frames import is_of_stdlib
 from holdfast.sdk.guard import IN_A_STEP, Deterministic, check, install_audit_hook
+from holdfast.sdk.late import when_imported
 from holdfast.sdk.logs import silence_replays
 
 SLEEP: Final = "Use await asyncio.sleep(), which is durable here."
@@ -116,6 +117,9 @@ _CONNECTED: Final[tuple[tuple[type[Any], tuple[str, ...]], ...]] = (
 """Of a socket that was connected before: a connection kept in a pool is refused as a new one is."""
 
 
+_POOLS: Final = (concurrent.futures.ThreadPoolExecutor, concurrent.futures.ProcessPoolExecutor)
+"""A pool whose threads run already starts none: what it is asked for is refused in any case."""
+
 _ENVIRON: Final = ("__delitem__", "__ior__", "__setitem__", "clear", "pop", "popitem", "setdefault", "update")
 """What writes; some of it only when a name is there, or is not."""
 
@@ -171,13 +175,13 @@ class _SharedRandom(random.Random):
     def random(self) -> float:
         loop: object = _get_running_loop()
         if isinstance(loop, Deterministic) and check("random.random", CHANCE, has_own=True):
-            return loop.chance().random()
+            return trusted.chance(loop).random()
         return super().random()
 
     def getrandbits(self, k: int, /) -> int:
         loop: object = _get_running_loop()
         if isinstance(loop, Deterministic) and check("random.getrandbits", CHANCE, has_own=True):
-            return loop.chance().getrandbits(k)
+            return trusted.chance(loop).getrandbits(k)
         return super().getrandbits(k)
 
     @property
@@ -310,19 +314,40 @@ def _utcnow(real: Any) -> Callable[..., dt.datetime]:
     return utcnow
 
 
+def _watch_clocks(replacing: _Replacing) -> None:
+    for name, own in _CLOCKS.items():
+        replacing.function(time, name, advice=NOW, own=own)
+    for name, (reads_at, own) in _OF_A_TIME.items():
+        replacing.function(time, name, advice=NOW, own=own, reads_at=reads_at)
+
+
+def _watch_late(replacing: _Replacing) -> None:
+    def numpy(module: ModuleType) -> None:
+        shared = getattr(getattr(module, "mtrand", None), "_rand", module)
+        for name, value in list(vars(module).items()):
+            if getattr(value, "__self__", module) is shared or name in {"ranf", "sample", "seed", "set_bit_generator"}:
+                replacing.function(module, name, advice=CHANCE)
+
+    def uuid7(module: ModuleType) -> None:
+        replacing.function(module, "uuid7", advice=CHANCE, own=trusted.uuid7)
+
+    when_imported("numpy.random", numpy)
+    when_imported("pydantic_ai._uuid", uuid7)  # it counts for the whole process
+
+
 @cache
 def install() -> None:
     """Watch the whole process; for a composition root. Costs other code 0.2 µs for each clock reading and draw."""
     install_audit_hook()
     replacing = _Replacing()
-    for name, own in _CLOCKS.items():
-        replacing.function(time, name, advice=NOW, own=own)
-    for name, (reads_at, own) in _OF_A_TIME.items():
-        replacing.function(time, name, advice=NOW, own=own, reads_at=reads_at)
+    _watch_clocks(replacing)
     replacing.function(time, "sleep", advice=SLEEP)
     for module, name in ((os, "urandom"), (os, "getrandom"), (ssl, "RAND_bytes")):
         replacing.function(module, name, advice=CHANCE, own=trusted.random_bytes)
     replacing.function(uuid, "uuid1", advice=CHANCE, own=trusted.uuid1)
+    for name in ("uuid6", "uuid7"):  # they count for the whole process
+        replacing.function(uuid, name, advice=CHANCE, own=trusted.uuid7)
+    _watch_late(replacing)
     _watch_random(replacing)
     for name in _OF_A_PATH:
         replacing.function(os, name, advice=IN_A_STEP, has_path=True)
@@ -337,7 +362,7 @@ def install() -> None:
             _watch_method(owner, name, f"socket.{name}")
     for name in _ENVIRON:
         _watch_method(type(os.environ), name, f"os.environ.{name}")
-    # A pool whose threads run already starts none: what it is asked for begins here in any case.
-    _watch_method(concurrent.futures.Future, "__init__", "concurrent.futures.Future")
+    for pool in _POOLS:
+        _watch_method(pool, "submit", f"{pool.__name__}.submit")
     _watch_datetime()
     silence_replays()
