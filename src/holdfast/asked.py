@@ -8,16 +8,20 @@ from holdfast.sdk.callables import shown
 from holdfast.sdk.values import encode
 
 
+class Unstorable(ValueError):
+    """A text with a character that no store holds."""
+
+
 def text(what: str, value: object) -> str:
     """Check a text as histories and stores can hold it.
 
     Raises:
-        TypeError: it is no text. ValueError: it has half a character, or a NUL.
+        TypeError: it is no text. Unstorable: it has half a character, or a NUL.
     """
     if not isinstance(value, str):
         raise TypeError(f"{what} is a text, not {shown(value)}")
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ValueError(f"{what} has a character that cannot be stored: {shown(value)}")
+        raise Unstorable(f"{what} has a character that cannot be stored: {shown(value)}")
     return value
 
 

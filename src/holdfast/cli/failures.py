@@ -63,6 +63,7 @@ def line(failed: CommandFailed) -> str:
 def _known(error: Exception) -> tuple[int, str | None]:
     # Imported here: these modules are loaded already if one of their errors is in our hands, and --help needs none.
     from holdfast.adapters.sqlite.lock import AlreadyRunning
+    from holdfast.asked import Unstorable
     from holdfast.client import EffectUnknown, ResolutionRefused, RunExists
     from holdfast.core.identity import InvalidRunId
     from holdfast.ports import databases, log, store
@@ -72,7 +73,7 @@ def _known(error: Exception) -> tuple[int, str | None]:
 
     table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int, str | None], ...] = (
         (SettingsError, USAGE, "your settings"),
-        ((InvalidRunId, UnfitValue, RunExists, log.TooLarge, store.BadData), USAGE, None),
+        ((InvalidRunId, Unstorable, UnfitValue, RunExists, log.TooLarge, store.BadData), USAGE, None),
         (EffectUnknown, MISSING, None),
         (ResolutionRefused, ENDED, "refused"),
         ((store.NotInstalled, log.TopicMissing), INFRASTRUCTURE, "not installed"),

@@ -96,8 +96,19 @@ def worker(context: click.Context, app: str, queues: tuple[str, ...], concurrenc
     holdfast worker shop.workflows --queue default --queue cnc --concurrency 64
     """
     settings = settings_of(context)
+    _named(queues)
     _apart(settings, app)
     serve_app(context, settings, app, orchestrator=False, worker=True, queues=queues, concurrency=concurrency)
+
+
+def _named(queues: Sequence[str]) -> None:
+    from holdfast.sdk.options import queue
+
+    try:
+        for name in queues:
+            queue("--queue", name)
+    except ValueError as error:
+        raise CommandFailed(USAGE, str(error)) from error
 
 
 def _apart(settings: "Settings", app: str) -> None:

@@ -6,13 +6,14 @@ Laws of this file:
 """
 
 import asyncio
-import dataclasses
 import datetime as dt
 import inspect
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+import msgspec
 
 from holdfast.core.retry import Failure
 from holdfast.sdk import options as read
@@ -143,7 +144,7 @@ class Step(Definition, Generic[P, R]):
         }
         given = {name: value for name, value in changes.items() if value is not None}
         try:
-            other.step_options = dataclasses.replace(self.step_options, **read.options(given))
+            other.step_options = msgspec.structs.replace(self.step_options, **read.options(given))
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self.name}.options(…) ({caller()}): {error}") from None
         return other

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from holdfast.core.retry import RetrySchedule
 from holdfast.sdk.callables import caller, shown
 from holdfast.sdk.failures import full_name
@@ -156,8 +158,7 @@ def _kinds(what: str, value: object) -> tuple[str, ...]:
     return tuple(full_name(kind) for kind in kinds)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StepOptions:
+class StepOptions(msgspec.Struct, frozen=True):
     """How a step is executed; times in seconds."""
 
     retry: RetrySchedule
