@@ -30,8 +30,29 @@ class Scalar(Node):
 
     def dump(self, value: Any) -> Any:
         if isinstance(value, self.types):
-            return value
+            return value if type(value) in self.types else _plain(value, self.types[0])
         raise self.misfit(value)
+
+
+def _plain(value: Any, kind: type) -> Any:
+    """Make what a subclass stands for: msgspec writes the class itself alone."""
+    make = _PLAIN.get(kind)
+    return value if make is None else make(value)
+
+
+_PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
+    bytes: lambda value: bytes.__getitem__(value, slice(None)),
+    bytearray: lambda value: bytearray(memoryview(value)),
+    decimal.Decimal: decimal.Decimal,
+    dt.date: lambda value: dt.date(value.year, value.month, value.day),
+    dt.datetime: lambda value: dt.datetime(
+        value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond, value.tzinfo
+    ).replace(fold=value.fold),
+    dt.time: lambda value: dt.time(
+        value.hour, value.minute, value.second, value.microsecond, value.tzinfo, fold=value.fold
+    ),
+    dt.timedelta: lambda value: dt.timedelta(value.days, value.seconds, value.microseconds),
+}
 
 
 class Text(Node):
@@ -93,7 +114,7 @@ class Moment(Node):
                 raise Misfit("a time of day whose offset depends on the date is not carried: carry a datetime")
             if offset is not None and offset % dt.timedelta(minutes=1):
                 raise Misfit(f"an offset of {offset} from UTC is not carried: it has seconds; use astimezone(UTC)")
-        return value
+        return value if type(value) in self.types else _plain(value, self.types[0])
 
 
 class Day(Scalar):
