@@ -3,18 +3,23 @@
 import json
 import math
 import time
+import zoneinfo
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import pytest
 
+from holdfast import Client
 from holdfast.core import events as e
 from holdfast.core.run import FAILED, PARKED
-from holdfast.sdk.definitions import Retry, StepError, step, workflow
+from holdfast.sdk.definitions import Retry, StepError, signal, step, workflow
 from holdfast.sdk.effects import effect
+from holdfast.sdk.values import UnfitValue
+from holdfast.settings import load
 from tests.integration.commandline import done, line_of, started, until_status
-from tests.integration.running import Process, events_of, process
+from tests.integration.running import Process, events_of, process, signal_of
 
 TWICE = Retry(attempts=2, initial=0.01, backoff=1.0, jitter=0)
 
@@ -100,6 +105,25 @@ async def carry_one(number: int = 3) -> int:
     return await carry_number(number)
 
 
+class Heard(pydantic.BaseModel):
+    """First met by a running workflow."""
+
+    labels: set[str]
+    zone: zoneinfo.ZoneInfo
+
+
+@step
+async def carry_zone(name: str) -> zoneinfo.ZoneInfo:
+    return zoneinfo.ZoneInfo(name)
+
+
+@workflow
+async def carry_heard(name: str) -> list[str]:
+    zone = await carry_zone(name)
+    heard = await signal("heard", Heard)
+    return [zone.key, heard.zone.key, *sorted(heard.labels)]
+
+
 WRONG = ("type", "nan", "surrogate", "object", "none")
 
 
@@ -166,6 +190,26 @@ async def test_an_input_under_a_misspelt_name_is_parked_with_the_names_there_are
     assert parked.reason == "unfit_input"
     assert "quantitty" in parked.detail
     assert "quantity, unit" in parked.detail
+
+
+async def test_a_client_that_knows_the_workflow_says_at_once_what_does_not_fit(file: Path) -> None:
+    async with Client(load({"store": f"sqlite:///{file}"}, {})) as client:
+        with pytest.raises(UnfitValue, match="quantitty"):
+            await client.start_raw("carry_small", b'{"quantitty": 100}', id="raw")
+        with pytest.raises(UnfitValue, match="str where int is annotated"):
+            await client.start("carry_one", "three", id="named")
+        with pytest.raises(UnfitValue, match="str where int is annotated"):
+            await client.start(carry_one, "three", id="called")
+        with pytest.raises(TypeError, match="quantitty"):
+            await client.start(carry_small, quantitty=100, id="misspelt")
+
+
+async def test_types_that_read_files_are_carried_into_workflow_code(file: Path) -> None:
+    zoneinfo.ZoneInfo.clear_cache()
+    async with process(file) as engine:
+        await engine.start("carry_heard", "z", "Asia/Tokyo")
+        await engine.send("z", signal_of("heard", {"labels": ["b", "a"], "zone": "Europe/Oslo"}))
+        assert await engine.result("z") == ["Asia/Tokyo", "Europe/Oslo", "a", "b"]
 
 
 async def failure(engine: Process, run: str) -> str:

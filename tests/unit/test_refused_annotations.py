@@ -153,6 +153,7 @@ def test_names_that_are_defined_later_in_the_module_are_no_mistake(tmp_path: Pat
         """
         from __future__ import annotations
         import dataclasses
+        import pydantic
         from holdfast import step, workflow
 
         @step
@@ -160,6 +161,15 @@ def test_names_that_are_defined_later_in_the_module_are_no_mistake(tmp_path: Pat
 
         @workflow
         async def sell(order: "Order | None" = None) -> int: ...
+
+        class Form(pydantic.BaseModel):
+            fields: list[Entry]
+
+        @step
+        async def read(form: Form) -> Form: ...
+
+        class Entry(pydantic.BaseModel):
+            text: str
 
         @dataclasses.dataclass
         class Order:

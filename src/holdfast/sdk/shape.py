@@ -131,8 +131,9 @@ class Shape:
         except Unsupported as error:
             raise TypeError(f"{place}: {where} cannot be carried: {error}") from error
         except (NameError, AttributeError) as error:  # of a module that is still being imported
+            said = str(error).rstrip(".")
             raise NameError(
-                f"{place}: {where} cannot be read: {error}. If the name is imported under `if TYPE_CHECKING:` only, "
+                f"{place}: {where} cannot be read: {said}. If the name is imported under `if TYPE_CHECKING:` only, "
                 "import it at run time: values are typed by annotations"
             ) from error
         except Exception as error:

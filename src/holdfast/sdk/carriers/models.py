@@ -30,6 +30,8 @@ _OF_NO_JSON: Final = {
     "is-instance": "an object of a class that pydantic does not know",
     "is-subclass": "a class",
 }
+_OLDEST: Final = (2, 11)
+"""The first pydantic that reads by names and by aliases as it is told, value by value."""
 _SECRET: Final = frozenset({"Secret", "SecretBytes", "SecretStr", "_SecretBase", "_SecretField"})
 
 
@@ -127,19 +129,22 @@ def _is_record(kind: Any) -> bool:
 
 
 def _compiled(annotation: Any) -> tuple[Callable[[Any], bytes], Callable[[Any], Any], Callable[[bytes], Any]]:
+    from pydantic import VERSION
+
+    if tuple(map(int, VERSION.split(".")[:2])) < _OLDEST:
+        raise Unsupported(f"pydantic {VERSION} is too old to carry it: install {'.'.join(map(str, _OLDEST))} or newer")
     from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
     from pydantic_core import SchemaSerializer
 
     try:
         adapter = TypeAdapter(annotation)
-        schema = adapter.core_schema
+        written = _canonical(adapter.core_schema)
     except PydanticSchemaGenerationError as error:
         raise Unsupported(f"pydantic does not carry it: {_line(error)}") from error
     except PydanticUserError as error:
         if error.code in {"class-not-fully-defined", "undefined-annotation"}:
             raise NameError(_line(error)) from error
         raise Unsupported(f"pydantic does not carry it: {_line(error)}") from error
-    written = _canonical(schema)
     # Models bring serializers of their own, which know nothing of the one order of sets.
     serializer = SchemaSerializer(written, {"ser_json_inf_nan": "constants"}, _use_prebuilt=False)
 

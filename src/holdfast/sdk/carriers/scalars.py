@@ -13,7 +13,7 @@ import pathlib
 import uuid
 import zoneinfo
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import msgspec
 
@@ -246,6 +246,7 @@ SCALARS: Final[dict[Any, Node]] = {
     int: INTEGER,
     float: REAL,
     str: TEXT,
+    LiteralString: TEXT,
     Any: FREE,
     object: FREE,
     bytes: _native(bytes),
