@@ -283,8 +283,13 @@ async def test_who_waits_for_a_thread_when_the_process_drains_is_withdrawn_and_t
         await invoker.run(of(lambda: begun.append("third")))
     gate.set()
     assert await first is True
-    assert await outcome(invoker, of(lambda: "there is a thread")) == "'there is a thread'"
     assert begun == []
+
+
+async def test_who_finds_a_thread_begins_even_when_the_process_drains() -> None:
+    invoker = Invoker(1)
+    invoker.drain()
+    assert await outcome(invoker, of(lambda: "there is a thread")) == "'there is a thread'"
 
 
 async def test_a_function_that_outlives_its_timeout_is_named_and_keeps_its_thread(

@@ -10,10 +10,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import CodeType, FrameType
+from types import FrameType
 
 from holdfast.core.commands import ExecuteStep
-from holdfast.sdk.frames import Place, blamed
+from holdfast.sdk.frames import Place, blamed, is_engine, module_of
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,8 @@ class Running:
 class _Observer:
     """Looks at the event loop from a thread of its own."""
 
-    def __init__(self, running: Running, driver: CodeType, threshold: float) -> None:
+    def __init__(self, running: Running, threshold: float) -> None:
         self._running = running
-        self._driver = driver
         self._threshold = threshold
         self._loop_thread = threading.get_ident()
         self._stopped = threading.Event()
@@ -81,7 +80,7 @@ class _Observer:
     def _place(self) -> Place | None:
         frames: list[FrameType] = []
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - the only way to another thread's frame
-        while frame is not None and frame.f_code is not self._driver:
+        while frame is not None and not is_engine(module_of(frame)):
             frames.append(frame)
             frame = frame.f_back
         return blamed(frames)
@@ -93,9 +92,9 @@ def name_of(task: ExecuteStep) -> str:
 
 
 @contextmanager
-def observing(running: Running, driver: CodeType, threshold: float = THRESHOLD) -> Iterator[None]:
-    """Observe the event loop of the present thread meanwhile; `driver`: the code that enters authors' coroutines."""
-    observer = _Observer(running, driver, threshold)
+def observing(running: Running, threshold: float = THRESHOLD) -> Iterator[None]:
+    """Observe the event loop of the present thread meanwhile."""
+    observer = _Observer(running, threshold)
     observer.start()
     try:
         yield

@@ -13,7 +13,7 @@ Laws of this file:
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, suppress
 from contextvars import copy_context
 from functools import partial
@@ -52,15 +52,13 @@ def origin(error: Exception) -> BaseException:
     return error.error if type(error) is Escaped else error
 
 
-def contained(function: Callable[..., Any], *args: Any) -> Any:
+def contained(function: Callable[[Any], Any], value: Any) -> Any:
     """Call what may touch an author's objects, encoding and decoding them; only an `Exception` leaves it."""
     try:
-        return function(*args)
-    except StopIteration as error:
-        raise Escaped(error) from None
-    except Exception:
-        raise
-    except BaseException as error:  # noqa: BLE001 - whatever an author's code raises is its failure
+        return function(value)
+    except BaseException as error:
+        if _passable(error) is error:
+            raise
         raise Escaped(error) from None
 
 
@@ -83,7 +81,7 @@ def nothing() -> None:
     """Do nothing where something may be done."""
 
 
-class Invocation(msgspec.Struct, frozen=True, eq=False):
+class Invocation(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One call of an author's function, as an attempt makes it.
 
     `starts` is called right before the function, in its thread; what it raises keeps the function from being called.
@@ -110,8 +108,9 @@ class Invoker:
         self._running = Running()
         self.outlived = 0
         self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # to ask for the running one is a system call up to 3.11
 
-    async def run(self, invocation: Invocation, waits: Callable[[], None] = nothing) -> Any:
+    def run(self, invocation: Invocation, waits: Callable[[], None] = nothing) -> Coroutine[Any, Any, Any]:
         """Give the value of the function; `waits` is called when it waits for the first time, if it ever does.
 
         Raises:
@@ -120,15 +119,7 @@ class Invoker:
             NotBegun: no thread became free in as long a time; Withdrawn: nor before the process stops.
             Exception: whatever else it raised.
         """
-        if invocation.is_async:
-            return await self._on_loop(invocation, waits)
-        waits()
-        value = await self._in_thread(invocation)
-        if not isawaitable(value):
-            return value
-        # A plain function around an async one, as many decorators are: what it gives is the work.
-        work = Invocation(invocation.task, lambda: value, (), {}, is_async=True)
-        return await self._on_loop(work, nothing)
+        return self._on_loop(invocation, waits) if invocation.is_async else self._plain(invocation, waits)
 
     def drain(self) -> None:
         """Withdraw what waits for a thread, and let nothing wait for one any more."""
@@ -141,7 +132,7 @@ class Invoker:
 
     def observing(self, threshold: float = THRESHOLD) -> AbstractContextManager[None]:
         """Tell meanwhile, in the log, which attempts block the event loop of the present thread."""
-        return observing(self._running, _driven.__code__, threshold)
+        return observing(self._running, threshold)
 
     def is_stopped(self) -> bool:
         """Tell whether the end of the process wants the present task to end; else a CancelledError is the author's."""
@@ -163,35 +154,103 @@ class Invoker:
     # -- async def
 
     async def _on_loop(self, invocation: Invocation, waits: Callable[[], None]) -> Any:
-        this = asyncio.current_task()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        this = asyncio.current_task(loop)
         assert this is not None  # noqa: S101 - a coroutine of asyncio runs in a task
         cancelled = this.cancelling()
-        limit = _Limit(this, invocation.task.timeout)
+        until = loop.time() + invocation.task.timeout
+        work = _begun(invocation)
+        if type(work) is not CoroutineType:
+            work = _awaiting(work)
+        running = self._running
+        running.entries += 1
+        running.task = invocation.task
+        awaited: Any = None
         error: Exception | asyncio.CancelledError | None = None
-        value: Any = None
         try:
-            value = await _driven(contained(_begin, invocation), waits, limit, self._running, invocation.task)
+            awaited = work.send(None)
+        except StopIteration as done:  # most functions that never wait come here, and no further
+            if this.cancelling() != cancelled:
+                await self._uncancel(this, cancelled)
+            return done.value
         except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - it is told below
             error = raised
-        limit.end()
-        if this.cancelling() != cancelled and not self._closing:
-            await _uncancel(this, cancelled)
+        except BaseException as raised:  # noqa: BLE001 - whatever an author's function raises is its failure
+            error = Escaped(raised)
+        finally:
+            running.task = None
         if error is None:
-            return value
+            waits()
+            return await self._waiting(this, invocation.task, work, awaited, until, cancelled)
         try:
-            if not isinstance(error, asyncio.CancelledError) or self.is_stopped():
-                raise error
-            if limit.passed:
-                raise _too_late(invocation.task)
-            raise Escaped(error)
+            raise await self._told(error, this, cancelled)
         finally:
             del error  # or it would hold this frame, which holds it
 
+    async def _waiting(
+        self,
+        this: asyncio.Task[Any],
+        task: ExecuteStep,
+        work: Coroutine[Any, Any, Any],
+        awaited: Any,
+        until: float,
+        cancelled: int,
+    ) -> Any:
+        """Go on with a function that waits."""
+        value: Any = None
+        error: Exception | asyncio.CancelledError | None = None
+        limit = _Limit(this, until)
+        try:
+            value = await _driven(work, awaited, self._running, task)
+        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - it is told below
+            error = raised
+        limit.end()
+        if error is None:
+            if this.cancelling() != cancelled:
+                await self._uncancel(this, cancelled)
+            return value
+        if limit.passed and isinstance(error, asyncio.CancelledError) and not self.is_stopped():
+            error = _too_late(task)
+        try:
+            raise await self._told(error, this, cancelled)
+        finally:
+            del error  # as above
+
+    async def _told(
+        self, error: Exception | asyncio.CancelledError, this: asyncio.Task[Any], cancelled: int
+    ) -> Exception | asyncio.CancelledError:
+        """Say what is to be raised for what a function raised, and leave the task as it was."""
+        if isinstance(error, asyncio.CancelledError) and not self.is_stopped():
+            error = Escaped(error)
+        if this.cancelling() != cancelled:
+            await self._uncancel(this, cancelled)
+        return error
+
+    async def _uncancel(self, this: asyncio.Task[Any], cancelled: int) -> None:
+        """Take back what an author's code has asked of the task that it ran in."""
+        if self._closing:
+            return
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # what was asked for and not delivered yet
+        while this.cancelling() > cancelled:
+            this.uncancel()
+
     # -- def
+
+    async def _plain(self, invocation: Invocation, waits: Callable[[], None]) -> Any:
+        waits()
+        value = await self._in_thread(invocation)
+        if not isawaitable(value):
+            return value
+        # A plain function around an async one, as many decorators are: what it gives is the work.
+        work = Invocation(invocation.task, lambda: value, (), {}, is_async=True)
+        return await self._on_loop(work, nothing)
 
     async def _in_thread(self, invocation: Invocation) -> Any:
         task = invocation.task
-        call = self._threads.submit(partial(copy_context().run, _begin, invocation))
+        call = self._threads.submit(partial(copy_context().run, _begun, invocation))
         since = time.monotonic()
         while not call.ended.done():
             left = since + task.timeout - time.monotonic()
@@ -238,23 +297,17 @@ class Invoker:
 
 
 class _Limit:
-    """The time of an attempt on the event loop: a function that never waits cannot be interrupted, and has no timer."""
+    """The time of an attempt that waits on the event loop: up to `until`, by the loop's clock."""
 
-    __slots__ = ("_loop", "_task", "_timer", "_until", "passed")
+    __slots__ = ("_task", "_timer", "passed")
 
-    def __init__(self, task: asyncio.Task[Any], seconds: float) -> None:
+    def __init__(self, task: asyncio.Task[Any], until: float) -> None:
         self.passed = False
         self._task = task
-        self._loop = task.get_loop()
-        self._until = self._loop.time() + seconds
-        self._timer: asyncio.TimerHandle | None = None
-
-    def set(self) -> None:
-        self._timer = self._loop.call_at(self._until, self._pass)
+        self._timer = task.get_loop().call_at(until, self._pass)
 
     def end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
 
     def _pass(self) -> None:
         self.passed = True
@@ -263,15 +316,22 @@ class _Limit:
 
 @coroutine
 def _driven(
-    work: Any, waits: Callable[[], None], limit: _Limit, running: Running, task: ExecuteStep
+    work: Coroutine[Any, Any, Any], awaited: Any, running: Running, task: ExecuteStep
 ) -> Generator[Any, Any, Any]:
-    """Await a coroutine of an author's; boxes what is no Exception."""
-    if type(work) is not CoroutineType:
-        work = _awaiting(work)
-    resume: Callable[[Any], Any] = work.send
-    given: BaseException | None = None
-    begun = False
+    """Await the rest of a coroutine that has begun and waits for `awaited`; boxes what is no Exception."""
+    resume: Callable[[Any], Any]
+    given: Any = None
     while True:
+        try:
+            yield awaited
+        except GeneratorExit:  # nobody but whoever drops this coroutine unfinished
+            with suppress(BaseException):
+                work.close()
+            raise
+        except BaseException as thrown:  # noqa: BLE001 - it is the author's to handle
+            resume, given = work.throw, thrown
+        else:
+            resume = work.send
         running.entries += 1
         running.task = task
         try:
@@ -285,20 +345,6 @@ def _driven(
         finally:
             running.task = None
             given = None  # or an exception would hold this frame, which holds it
-        if not begun:
-            begun = True
-            waits()
-            limit.set()
-        try:
-            yield awaited
-        except GeneratorExit:  # nobody but whoever drops this coroutine unfinished
-            with suppress(BaseException):
-                work.close()
-            raise
-        except BaseException as thrown:  # noqa: BLE001 - it is the author's to handle
-            resume, given = work.throw, thrown
-        else:
-            resume, given = work.send, None
 
 
 async def _awaiting(work: Any) -> Any:
@@ -306,17 +352,15 @@ async def _awaiting(work: Any) -> Any:
     return await work
 
 
-async def _uncancel(this: asyncio.Task[Any], cancelled: int) -> None:
-    """Take back what an author's code has asked of the task that it ran in."""
-    with suppress(asyncio.CancelledError):
-        await asyncio.sleep(0)  # what was asked for and not delivered yet
-    while this.cancelling() > cancelled:
-        this.uncancel()
-
-
-def _begin(invocation: Invocation) -> Any:
-    invocation.starts()
-    return invocation.function(*invocation.args, **invocation.kwargs)
+def _begun(invocation: Invocation) -> Any:
+    """Call the function; of an `async def` that gives its coroutine."""
+    try:
+        invocation.starts()
+        return invocation.function(*invocation.args, **invocation.kwargs)
+    except BaseException as error:
+        if _passable(error) is error:
+            raise
+        raise Escaped(error) from None
 
 
 def _too_late(task: ExecuteStep) -> TimeoutError:
