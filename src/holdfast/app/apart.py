@@ -12,7 +12,7 @@ from typing import Any
 
 from holdfast.app.child import NOT_SENT, REFUSED, UNCLEAR, Answer, Raised, Request, answer_of, pack
 from holdfast.app.deaths import ATTEMPTS, UNWATCHED, DeathWatch
-from holdfast.app.invocation import NotBegun
+from holdfast.app.invocation import NotBegun, origin
 from holdfast.core.asks import TRANSACTION
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import PARKED
@@ -130,7 +130,7 @@ def condemnation(task: ExecuteStep, definition: Definition[..., Any], deaths: in
 
 def told_of(error: Exception) -> str:
     """Name an error for the ledger; what came from a child is named already."""
-    return str(error) if isinstance(error, (Reported, ChildDied)) else describe(error)
+    return str(error) if isinstance(error, (Reported, ChildDied)) else describe(origin(error))
 
 
 def _raised(answer: Raised) -> Exception:
