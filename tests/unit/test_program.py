@@ -6,6 +6,7 @@ import gc
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -502,3 +503,25 @@ def test_a_dropped_run_is_freed_by_counting_references(counting_only: None, even
     before = programs_in_memory()
     del code.program
     assert programs_in_memory() == before - 1
+
+
+def first_task(run_id: str) -> asyncio.Task[Any]:
+    kept: list[asyncio.Task[Any]] = []
+
+    async def code() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        kept.append(task)
+
+    definition: Workflow[..., Any] = Workflow(code, "code", "1")
+    program = LiveProgram(lambda _name, _version: definition, lambda payload: payload.data, "ns", run_id, 0)
+    program.apply(e.RunStarted(workflow="code", version="1", input=Payload(data=b"null")), NOON)
+    return kept[0]
+
+
+def test_the_tasks_of_many_runs_can_be_kept_in_one_dictionary() -> None:
+    assert len({hash(first_task(f"run-{number}")) for number in range(500)}) == 500
+
+
+def test_a_task_has_the_same_hash_in_every_process() -> None:
+    assert hash(first_task("run-1")) == hash(first_task("run-1")) == 1 + (crc32(b"run-1/0") >> 4 << 32)

@@ -65,6 +65,7 @@ class WorkflowLoop(RefusingLoop):
         "now",
         "overdue",
         "replaying",
+        "salt",
         "timers",
         "turn_steps",
         "unhandled",
@@ -78,6 +79,7 @@ class WorkflowLoop(RefusingLoop):
         self.now = 0.0
         self._reached = 0.0
         self.identity = ""
+        self.salt = 0
         self.replaying = False
         self._turn = 0
         self._chance: dict[str, random.Random] = {}

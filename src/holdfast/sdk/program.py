@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from hashlib import blake2b
 from types import CoroutineType
 from typing import Any, Final, NoReturn
+from zlib import crc32
 
 from holdfast.core import events as e
 from holdfast.core.commands import (
@@ -69,6 +70,7 @@ class ProgramLoop(WorkflowLoop):
         super().__init__(program, turn_steps)
         self.caller: Caller = program
         self.identity = identity
+        self.salt = crc32(identity.encode()) >> 4 << 32  # a hash has 61 bits
 
 
 class _Dropped:

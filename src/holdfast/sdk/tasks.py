@@ -2,6 +2,8 @@
 
 Laws of this file:
 - They hash by their number, so that a set of them (`wait`, `as_completed`, `TaskGroup`) has one order in every process.
+  Above the number a task's hash has a salt of its run: a library that keeps the tasks of all runs in one dictionary, as
+  anyio does, would else search it from end to end for the first task of each.
 - The loop hears of each cancellation that is made within a turn: what it makes of it stands in cancellation.py.
 - To cancel a task that awaits another one cancels that one; a listener at the end of the line hears of both.
 """
@@ -41,11 +43,11 @@ class Task(asyncio.Task[Any]):
 
     def __hash__(self) -> int:
         try:
-            return self.number
-        except AttributeError:
-            # asyncio's registry of all tasks asks while the task is built, and remembers: were the answer the number,
-            # the first tasks of all runs of the process would collide there.
+            number = self.number
+        except AttributeError:  # asyncio's registry of all tasks asks while the task is built, and remembers
             return object.__hash__(self)
+        loop: Any = self.get_loop()
+        return number + int(loop.salt)
 
     def cancel(self, msg: Any | None = None) -> bool:
         loop: Any = self.get_loop()
