@@ -99,6 +99,8 @@ class Exhausted(Exception):
 class SimulatedLoop(asyncio.AbstractEventLoop):
     """The loop of a world. `chance` is what app/ draws from (see app/chance.py); `outside` is nobody's context."""
 
+    salt = 0  # of the hashes of tasks: there is one loop
+
     def __init__(self, chance: random.Random, *, limit: int = 600_000) -> None:
         self.chance = chance
         self.now = 0.0
