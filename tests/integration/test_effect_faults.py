@@ -1,7 +1,6 @@
 """Effects and what goes wrong around them: in their own code, between ledger and run, from one deploy to the next."""
 
 import asyncio
-import dataclasses
 import sqlite3
 import threading
 from collections import Counter
@@ -9,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfast.adapters.databases import NamedDatabases
@@ -172,7 +172,7 @@ async def fault_book(name: str, *, connection: Any = GIVEN) -> str:
 
 fault_booked_before = fault_book.options(retry=Retry(attempts=1))
 """As the code said before it became a transaction."""
-fault_booked_before.step_options = dataclasses.replace(fault_booked_before.step_options, guard="at_most_once")
+fault_booked_before.step_options = msgspec.structs.replace(fault_booked_before.step_options, guard="at_most_once")
 
 
 @workflow
