@@ -4,12 +4,12 @@ import json
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.integration.commandline import HOLDFAST, done, environment
+from tests.integration.commandline import HOLDFAST, done, environment, holdfast
 
 DEADLINE = 90.0
 STATUS = """
@@ -22,12 +22,12 @@ SELECT iif(
 class Supervisor:
     """Keeps one service of the command line running on its file, and counts how often it died."""
 
-    def __init__(self, folder: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> None:
+    def __init__(self, folder: Path, arguments: tuple[str, ...], settings: Mapping[str, str]) -> None:
         self.folder = folder
         self.deaths: list[int] = []
         self._arguments = arguments
         self._settings = settings
-        self._log = (folder / "service.log").open("ab")
+        self._log = (folder / f"{arguments[0]}.log").open("ab")
         self.process = self._started()
 
     def _started(self) -> "subprocess.Popen[bytes]":
@@ -57,12 +57,15 @@ class Supervisor:
 
     def until_status(self, run: str, status: str) -> dict[str, Any]:
         """Look after it until a run has this status; what is shown of it."""
-        self.until(lambda: self._status(run) == status)
-        view: dict[str, Any] = json.loads(done(self.folder, "show", run, "--json"))
+        self.until(lambda: self.status(run) == status)
+        view: dict[str, Any] = json.loads(done(self.folder, "show", run, "--json", **self._settings))
         return view
 
-    def _status(self, run: str) -> str | None:
-        """Look into the file: a process of the command line for each look would keep the service from its work."""
+    def status(self, run: str) -> str | None:
+        """Look into the file, if it is one: a process for each look would keep the service from its work."""
+        if self._settings:
+            shown = holdfast(self.folder, "show", run, "--json", "--no-wait", **self._settings)
+            return str(json.loads(shown.stdout)["status"]) if shown.returncode == 0 else None
         file = self.folder / ".holdfast" / "holdfast.db"
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=DEADLINE)) as connection:
             found = connection.execute(STATUS, (run,)).fetchone()
@@ -70,7 +73,7 @@ class Supervisor:
 
     @property
     def said(self) -> str:
-        return (self.folder / "service.log").read_text()
+        return (self.folder / f"{self._arguments[0]}.log").read_text()
 
     def stop(self) -> None:
         self.process.kill()

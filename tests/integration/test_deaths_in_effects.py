@@ -10,7 +10,7 @@ import pytest
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import SqliteDeaths, SqliteLedger, SqliteStore
-from holdfast.app.apart import Apart
+from holdfast.app.apart import UNMOVABLE, Apart
 from holdfast.app.child import Request, execute, request_of
 from holdfast.app.deaths import ATTEMPTS, DeathWatch
 from holdfast.app.effects import EffectExecution, carrier
@@ -216,6 +216,14 @@ async def test_an_effect_with_a_key_that_kills_its_child_too_is_parked_and_not_s
     assert len(bench.children.asked) == 1
 
 
+async def test_a_transaction_that_was_held_beside_the_guilty_is_executed_as_any_other(bench: Bench) -> None:
+    await bench.given("deadly_book", "transaction", "o-1", deaths=UNMOVABLE - 1)
+    result = await bench.attempt()
+    assert result.ledger == PARKED
+    assert "shop" in result.reason  # it got as far as its database, which nobody named
+    assert "worker_died" not in result.reason
+
+
 async def test_a_person_has_it_tried_again_and_it_is_tried_apart(bench: Bench) -> None:
     await bench.given("deadly_charge", PROVIDER_KEY, "o-1")
     bench.children.dies = lambda _: True
@@ -266,8 +274,8 @@ async def test_one_whose_look_up_dies_is_parked(bench: Bench) -> None:
     assert result.reason.startswith("worker_died: ")
 
 
-async def test_a_transaction_cannot_be_moved_and_is_parked_at_once(bench: Bench) -> None:
-    await bench.given("deadly_book", "transaction", "o-1")
+async def test_a_transaction_cannot_be_moved_and_is_parked_when_twice_as_many_died_of_it(bench: Bench) -> None:
+    await bench.given("deadly_book", "transaction", "o-1", deaths=UNMOVABLE)
     result = await bench.attempt()
     assert result.ledger == PARKED
     assert "its transaction cannot be moved into a child process" in result.reason

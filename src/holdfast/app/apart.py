@@ -8,7 +8,7 @@ Laws of this file:
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
 from holdfast.app.child import NOT_SENT, REFUSED, UNCLEAR, Answer, Raised, Request, answer_of, pack
 from holdfast.app.deaths import ATTEMPTS, UNWATCHED, DeathWatch
@@ -19,11 +19,16 @@ from holdfast.core.effects import PARKED
 from holdfast.core.retry import Failure
 from holdfast.core.run import WORKER_DIED
 from holdfast.ports.isolation import Died, Isolation, NotStarted
-from holdfast.sdk.effects import Effect as Definition
+from holdfast.sdk.definitions import Step
+from holdfast.sdk.effects import Effect
 from holdfast.sdk.failures import describe
 from holdfast.sdk.verdicts import NotSent, Refused, Unclear
 
 log = logging.getLogger(__name__)
+
+UNMOVABLE: Final = 2 * ATTEMPTS
+"""So many processes die of what cannot be executed apart, until it is parked: an innocent one that was held beside the
+guilty has been rid of it by then."""
 
 
 class ChildDied(Exception):
@@ -46,10 +51,12 @@ class Apart:
         self._deaths = deaths
         self._alone = asyncio.Lock()
 
-    def deaths_of(self, task: ExecuteStep) -> int:
-        """Count the processes that died of a step, children too; those of one that is not suspected yet are none."""
-        deaths = self._deaths.of_step(task.run_id, task.incarnation, task.step_id) if self._deaths else 0
-        return deaths if deaths >= ATTEMPTS else 0
+    def deaths_of(self, task: ExecuteStep, definition: Step[..., Any]) -> int:
+        """Count the processes that died of a step, children too; none, while it is executed as any other."""
+        if not self._deaths:
+            return 0
+        deaths = self._deaths.of_step(task.run_id, task.incarnation, task.step_id)
+        return deaths if deaths >= (ATTEMPTS if can_move(definition) else UNMOVABLE) else 0
 
     async def pardon(self, task: ExecuteStep, *, everything: bool = False) -> None:
         """Forget the children, or all: a person takes it up from here, who may have it tried again."""
@@ -112,18 +119,18 @@ def parked(task: ExecuteStep, died: ChildDied) -> StepResult:
     )
 
 
-def can_move(definition: Definition[..., Any]) -> bool:
-    """Tell whether an effect's function can do its work in a child process: all it needs is its arguments."""
-    return definition.provider is None and definition.terms.guard != TRANSACTION
+def can_move(definition: Step[..., Any]) -> bool:
+    """Tell whether a function can do its work in a child process: all it needs is its arguments."""
+    return not isinstance(definition, Effect) or (definition.provider is None and definition.terms.guard != TRANSACTION)
 
 
-def condemnation(task: ExecuteStep, definition: Definition[..., Any], deaths: int) -> str:
+def condemnation(task: ExecuteStep, definition: Step[..., Any], deaths: int) -> str:
     """Say why an effect is not to be sent by this attempt, of which so many processes died; empty if it may be."""
     if not deaths:
         return ""
     died = f"{WORKER_DIED}: {deaths} processes died while they executed {task.step_id}"
     if not can_move(definition):
-        how = "its transaction" if definition.terms.guard == TRANSACTION else "its transport (http=)"
+        how = "its transaction" if task.guard == TRANSACTION else "its transport (http=)"
         return f"{died}, and {how} cannot be moved into a child process"
     return f"{died}, the last one alone" if deaths > ATTEMPTS else ""
 

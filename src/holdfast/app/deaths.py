@@ -158,7 +158,7 @@ class DeathWatch:
         deaths = [death for death in found if death.seq >= run.seq]
         for death in deaths:
             if death.reason:
-                return ProgramStuck(death.reason, death.detail)
+                return ProgramStuck(death.reason, f"{death.detail}\nMend it, then: holdfast resume {run.run_id}")
         if len(deaths) < TURNS:
             return None
         return ProgramStuck(

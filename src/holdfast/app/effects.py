@@ -94,7 +94,7 @@ class EffectExecution:
         call = await self._functions.call(task, definition, late)
         if isinstance(call, StepResult):
             return call
-        call.condemned = condemnation(task, definition, self.apart.deaths_of(task))
+        call.condemned = condemnation(task, definition, self.apart.deaths_of(task, definition))
         # One attempt of an effect at a time in this process: what one begins the other must not take back.
         while (earlier := self._carried.get(call.effect_id)) is not None:
             await asyncio.wait([earlier])

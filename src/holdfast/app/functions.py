@@ -44,7 +44,7 @@ class Functions:
         """Decode the arguments; a task whose arguments do not fit fails before anything is sent."""
         if task.input.blob is not None:
             await self._blobs.fetch_input(task)
-        if self.apart.deaths_of(task):
+        if self.apart.deaths_of(task, definition):
             return self._suspected(task, definition, late)
         try:
             args, kwargs = contained(definition.shape.decode_arguments, self._blobs.read(task.input))

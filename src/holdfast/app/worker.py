@@ -75,7 +75,7 @@ class Execution:
             names = ", ".join(steps.names()) or "none"
             text = f"no {task.kind} {task.name!r} on this worker (it has: {names})"
             return failed(task, Failure("UnknownStep", text))
-        deaths = self._apart.deaths_of(task)
+        deaths = self._apart.deaths_of(task, definition)
         recorder = self._deaths.recorder
         slot = 0 if deaths else recorder.begin(task.run_id, task.incarnation, task.step_id, task.attempt)
         ran = False

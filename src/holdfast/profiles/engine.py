@@ -150,6 +150,10 @@ class Engine:
             for task in done:
                 task.result()
 
+    def accuse(self, why: str) -> None:
+        """Record why this process ends itself: whoever takes over parks the run whose turn it is."""
+        self._deaths.recorder.accuse("turn_too_long", why)
+
     def leave_no_record(self) -> None:
         """Say that whatever ends this process is no accident."""
         self._deaths.close()

@@ -56,7 +56,7 @@ async def serve(
         stack.callback(engine.leave_no_record)
         await stack.enter_async_context(health(settings.health, lambda: engine.ready))
         install_guard()
-        stack.enter_context(watching(settings.turn_limit))
+        stack.enter_context(watching(settings.turn_limit, engine.accuse))
         stack.enter_context(engine.invoker.observing())
         stack.enter_context(showing_own_tasks(asyncio.get_running_loop()))
         await engine.start()

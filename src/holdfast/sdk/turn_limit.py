@@ -240,9 +240,14 @@ def place_of(frame: FrameType | None) -> Place | None:
 
 
 @contextmanager
-def watching(limit: float = TURN_LIMIT) -> Iterator[None]:
-    """Watch this process's turns meanwhile; for a composition root."""
-    watchdog = Watchdog(limit)
+def watching(limit: float = TURN_LIMIT, last_words: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Watch this process's turns meanwhile; for a composition root. `last_words` hears why, if the process must end."""
+
+    def end(why: str) -> None:
+        last_words(why)
+        _end_process(why)
+
+    watchdog = Watchdog(limit, end=end)
     watchdog.start()
     try:
         yield
