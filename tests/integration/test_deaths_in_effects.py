@@ -92,10 +92,10 @@ class Bench:
         self.deaths = SqliteDeaths(store)
         self.children = Children()
         self.watch = DeathWatch(self.deaths, UNRECORDED, None, process="worker", shards=SHARDS)
-        self.effects = self._effects()
+        self.effects = self.carrier(self.children)
         self.task: ExecuteStep | None = None
 
-    def _effects(self) -> EffectExecution:
+    def carrier(self, children: Children | None) -> EffectExecution:
         return carrier(
             ledger_=self.ledger,
             store=self.store,
@@ -104,7 +104,7 @@ class Bench:
             databases=NamedDatabases({}),
             process="worker",
             invoker=Invoker(4),
-            apart=Apart(self.children, self.watch),
+            apart=Apart(children, self.watch),
         )
 
     async def given(self, name: str, guard: str, order: str, deaths: int = ATTEMPTS) -> None:
@@ -216,8 +216,16 @@ async def test_an_effect_with_a_key_that_kills_its_child_too_is_parked_and_not_s
     assert len(bench.children.asked) == 1
 
 
+async def test_without_an_application_to_start_it_is_parked_at_once(bench: Bench) -> None:
+    await bench.given("deadly_charge", PROVIDER_KEY, "o-1")
+    bench.effects = bench.carrier(None)
+    result = await bench.attempt()
+    assert result.ledger == PARKED
+    assert "knows of no application" in result.reason
+
+
 async def test_a_transaction_that_was_held_beside_the_guilty_is_executed_as_any_other(bench: Bench) -> None:
-    await bench.given("deadly_book", "transaction", "o-1", deaths=UNMOVABLE - 1)
+    await bench.given("deadly_book", "transaction", "o-1", deaths=UNMOVABLE * ATTEMPTS - 1)
     result = await bench.attempt()
     assert result.ledger == PARKED
     assert "shop" in result.reason  # it got as far as its database, which nobody named
@@ -275,7 +283,7 @@ async def test_one_whose_look_up_dies_is_parked(bench: Bench) -> None:
 
 
 async def test_a_transaction_cannot_be_moved_and_is_parked_when_twice_as_many_died_of_it(bench: Bench) -> None:
-    await bench.given("deadly_book", "transaction", "o-1", deaths=UNMOVABLE)
+    await bench.given("deadly_book", "transaction", "o-1", deaths=UNMOVABLE * ATTEMPTS)
     result = await bench.attempt()
     assert result.ledger == PARKED
     assert "its transaction cannot be moved into a child process" in result.reason

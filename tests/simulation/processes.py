@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from holdfast.app.client import Door
 from holdfast.app.orchestrator import CACHE_BYTES
-from holdfast.ports.recorder import UNRECORDED
 from holdfast.ports.store import Unavailable
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
@@ -28,6 +27,7 @@ from tests.simulation.ledger import SimulatedLedger
 from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import Life
 from tests.simulation.provider import Till
+from tests.simulation.recorder import SimulatedChildren, SimulatedRecords
 from tests.simulation.store import SimulatedStore
 from tests.simulation.wire import Wire
 from tests.simulation.workflows import HERE
@@ -135,7 +135,7 @@ class Process:
         )
         profile.clock = clock
         profile.databases = SimulatedDatabases(world.database, self._wire("/database", OUTSIDE_RATE))
-        profile.records = UNRECORDED
+        profile.records = SimulatedRecords(world.records.setdefault(machine, {}), world.lives)
         profile.host = SimulatedHost(machine, world.lives)
         self.engine = Engine(
             profile,
@@ -146,6 +146,8 @@ class Process:
             process=life.name,
             cache_bytes=SMALL_CACHE if small else CACHE_BYTES,
             turn_steps=TURN_STEPS,
+            isolation=SimulatedChildren(),
+            suspect_after=world.suspect_after,
         )
         self._main = world.loop.create_task(self._serve(self.engine))
 

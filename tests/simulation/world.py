@@ -27,6 +27,7 @@ from tests.simulation.loop import Exhausted, Life, SimulatedLoop
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.processes import Slot, topology
 from tests.simulation.provider import Provider
+from tests.simulation.recorder import Folder
 from tests.simulation.store import SimulatedStore, Truth
 from tests.simulation.wire import Wire
 from tests.simulation.workflows import HERE
@@ -82,6 +83,8 @@ class World:
         self.executions: dict[tuple[str, str], int] = {}
         self.failure: BaseException | None = None
         self.lives: dict[str, Life] = {}
+        self.records: dict[str, Folder] = {}
+        self.suspect_after = 1  # what was held by one process that died is executed apart: it is innocent
 
     def now(self) -> int:
         return EPOCH + int(self.loop.now * MICROS)

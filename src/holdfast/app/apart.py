@@ -11,7 +11,7 @@ import logging
 from typing import Any, Final
 
 from holdfast.app.child import NOT_SENT, REFUSED, UNCLEAR, Answer, Raised, Request, answer_of, pack
-from holdfast.app.deaths import ATTEMPTS, UNWATCHED, DeathWatch
+from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.invocation import NotBegun, origin
 from holdfast.core.asks import TRANSACTION
 from holdfast.core.commands import ExecuteStep, StepResult
@@ -26,9 +26,10 @@ from holdfast.sdk.verdicts import NotSent, Refused, Unclear
 
 log = logging.getLogger(__name__)
 
-UNMOVABLE: Final = 2 * ATTEMPTS
-"""So many processes die of what cannot be executed apart, until it is parked: an innocent one that was held beside the
-guilty has been rid of it by then."""
+NO_CHILDREN: Final = "this process knows of no application to start a child process with"
+UNMOVABLE: Final = 2
+"""So many times as many processes die of what cannot be executed apart, until it is parked: an innocent one that was
+held beside the guilty has been rid of it by then."""
 
 
 class ChildDied(Exception):
@@ -56,7 +57,21 @@ class Apart:
         if not self._deaths:
             return 0
         deaths = self._deaths.of_step(task.run_id, task.incarnation, task.step_id)
-        return deaths if deaths >= (ATTEMPTS if can_move(definition) else UNMOVABLE) else 0
+        most = self._deaths.suspect_after * (1 if can_move(definition) else UNMOVABLE)
+        return deaths if deaths >= most else 0
+
+    def condemnation(self, task: ExecuteStep, definition: Step[..., Any]) -> str:
+        """Say why an effect is not to be sent by this attempt; empty if it may be."""
+        deaths = self.deaths_of(task, definition)
+        if not deaths:
+            return ""
+        died = f"{WORKER_DIED}: {deaths} processes died while they executed {task.step_id}"
+        if not can_move(definition):
+            how = "its transaction" if task.guard == TRANSACTION else "its transport (http=)"
+            return f"{died}, and {how} cannot be moved into a child process"
+        if self._isolation is None:
+            return f"{died}, and {NO_CHILDREN}"
+        return f"{died}, the last one alone" if deaths > self._deaths.suspect_after else ""
 
     async def pardon(self, task: ExecuteStep, *, everything: bool = False) -> None:
         """Forget the children, or all: a person takes it up from here, who may have it tried again."""
@@ -71,9 +86,7 @@ class Apart:
             TimeoutError: it took longer than its time.
         """
         if self._isolation is None:
-            raise ChildDied(
-                "it was not tried again: this process knows of no application to start a child process with"
-            )
+            raise ChildDied(f"it was not tried again: {NO_CHILDREN}")
         request = pack(Request(task, data, asks))
         async with self._alone:
             log.warning("%s %s of run %s is executed in a child process", task.kind, task.step_id, task.run_id)
@@ -122,17 +135,6 @@ def parked(task: ExecuteStep, died: ChildDied) -> StepResult:
 def can_move(definition: Step[..., Any]) -> bool:
     """Tell whether a function can do its work in a child process: all it needs is its arguments."""
     return not isinstance(definition, Effect) or (definition.provider is None and definition.terms.guard != TRANSACTION)
-
-
-def condemnation(task: ExecuteStep, definition: Step[..., Any], deaths: int) -> str:
-    """Say why an effect is not to be sent by this attempt, of which so many processes died; empty if it may be."""
-    if not deaths:
-        return ""
-    died = f"{WORKER_DIED}: {deaths} processes died while they executed {task.step_id}"
-    if not can_move(definition):
-        how = "its transaction" if task.guard == TRANSACTION else "its transport (http=)"
-        return f"{died}, and {how} cannot be moved into a child process"
-    return f"{died}, the last one alone" if deaths > ATTEMPTS else ""
 
 
 def told_of(error: Exception) -> str:

@@ -42,9 +42,17 @@ class DeathWatch:
     """What one process records of itself, reports of others, and knows of all. False while nobody has died."""
 
     def __init__(
-        self, deaths: Deaths | None, records: FlightRecords, clock: Clock | None, *, process: str, shards: int
+        self,
+        deaths: Deaths | None,
+        records: FlightRecords,
+        clock: Clock | None,
+        *,
+        process: str,
+        shards: int,
+        suspect_after: int = ATTEMPTS,
     ) -> None:
         self.recorder: FlightRecorder = UNRECORDED
+        self.suspect_after = suspect_after
         self._deaths = deaths
         self._records = records
         self._clock = clock

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.app.apart import Apart, ChildDied, Reported, can_move, condemnation, told_of
+from holdfast.app.apart import Apart, ChildDied, Reported, can_move, told_of
 from holdfast.app.attempts import Attempt, Call, Tell, deadline, describe, told, unsettled
 from holdfast.app.desk import LEASE, Desk
 from holdfast.app.duplicates import Duplicates
@@ -94,7 +94,7 @@ class EffectExecution:
         call = await self._functions.call(task, definition, late)
         if isinstance(call, StepResult):
             return call
-        call.condemned = condemnation(task, definition, self.apart.deaths_of(task, definition))
+        call.condemned = self.apart.condemnation(task, definition)
         # One attempt of an effect at a time in this process: what one begins the other must not take back.
         while (earlier := self._carried.get(call.effect_id)) is not None:
             await asyncio.wait([earlier])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from holdfast.app.apart import Apart
-from holdfast.app.deaths import UNWATCHED, DeathWatch
+from holdfast.app.deaths import ATTEMPTS, UNWATCHED, DeathWatch
 from holdfast.app.effects import EffectExecution, carrier
 from holdfast.app.invocation import Invoker
 from holdfast.app.local_worker import LocalWorker
@@ -85,6 +85,7 @@ class Engine:
         process: str | None = None,
         cache_bytes: int = CACHE_BYTES,
         isolation: Isolation | None = None,
+        suspect_after: int = ATTEMPTS,
         turn_steps: int = TURN_STEPS,
     ) -> None:
         self.process = process or process_name()
@@ -96,7 +97,12 @@ class Engine:
         self._takes = True
         self.invoker = Invoker(concurrency)
         self._deaths = DeathWatch(
-            profile.deaths, profile.records, profile.clock, process=self.process, shards=profile.shards
+            profile.deaths,
+            profile.records,
+            profile.clock,
+            process=self.process,
+            shards=profile.shards,
+            suspect_after=suspect_after,
         )
         self._effects = effects_of(profile, self.process, self.invoker, Apart(isolation, self._deaths))
         execution = Execution(profile.store, self._effects, self._deaths)
