@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn
 
 from holdfast.sdk import readers
 from holdfast.sdk.collecting import is_collecting, is_of_collector, watch_collector
-from holdfast.sdk.frames import Place, is_engine, is_generated, is_library, is_stdlib, turn
+from holdfast.sdk.frames import Place, is_engine, is_generated, is_library, is_stdlib, module_of, turn
 from holdfast.sdk.trusted import is_trusted
 
 IN_A_STEP: Final = "Move it into a step and await the step here."
@@ -138,10 +138,11 @@ def refuse(call: str, advice: str = IN_A_STEP, *, depth: int = 1) -> NoReturn:
 
 def check(call: str, advice: str = IN_A_STEP, *, path: object = None, has_own: bool = False) -> bool:
     """Judge a call of the frame above the caller's: refused, or allowed; True: with what the run has of its own."""
-    if is_collecting():
+    asking = sys._getframe(2)  # noqa: SLF001 - the only way to a frame
+    if is_engine(module_of(asking)) or is_collecting():
         return False
     who: tuple[FrameType, str] | None = None
-    for frame, module in turn(sys._getframe(2)):  # noqa: SLF001 - the only way to a frame
+    for frame, module in turn(asking):
         if who is None:
             if is_engine(module):
                 return False
