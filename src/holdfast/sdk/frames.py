@@ -11,6 +11,7 @@ import msgspec
 _ENGINE: Final = __name__.partition(".")[0]
 _LOOP: Final = f"{_ENGINE}.sdk.loop"
 _STDLIB: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - compared with co_filename, which is a str
+_CARRYING: Final = tuple(f"{_ENGINE}.sdk.{name}" for name in ("carriers", "shape", "values"))
 _INSTALLED: Final = (f"site-packages{os.sep}", f"dist-packages{os.sep}")
 
 
@@ -44,6 +45,11 @@ def is_of_stdlib(file: str) -> bool:
     return file.startswith("<frozen") or (file.startswith(_STDLIB) and not is_of_library(file))
 
 
+def carries(module: str) -> bool:
+    """Tell whether a module of the engine calls what is the author's: it reads and writes values, by their classes."""
+    return module.startswith(_CARRYING)
+
+
 def is_library(frame: FrameType) -> bool:
     return is_of_library(frame.f_code.co_filename)
 
@@ -66,7 +72,7 @@ def turn(frame: FrameType | None) -> Iterator[tuple[FrameType, str]]:
     while frame is not None:
         module = module_of(frame)
         yield frame, module
-        if module == _LOOP and frame.f_code.co_name in {"drain", "evict"}:
+        if module == _LOOP and frame.f_code.co_name in {"drain", "evict", "within"}:
             return
         frame = frame.f_back
 

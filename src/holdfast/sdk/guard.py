@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn
 
 from holdfast.sdk import readers
 from holdfast.sdk.collecting import is_collecting, is_of_collector, watch_collector
-from holdfast.sdk.frames import Place, is_engine, is_generated, is_library, is_stdlib, module_of, turn
+from holdfast.sdk.frames import Place, carries, is_engine, is_generated, is_library, is_stdlib, module_of, turn
 from holdfast.sdk.trusted import is_trusted
 
 IN_A_STEP: Final = "Move it into a step and await the step here."
@@ -139,12 +139,13 @@ def refuse(call: str, advice: str = IN_A_STEP, *, depth: int = 1) -> NoReturn:
 def check(call: str, advice: str = IN_A_STEP, *, path: object = None, has_own: bool = False) -> bool:
     """Judge a call of the frame above the caller's: refused, or allowed; True: with what the run has of its own."""
     asking = sys._getframe(2)  # noqa: SLF001 - the only way to a frame
-    if is_engine(module_of(asking)) or is_collecting():
+    module = module_of(asking)
+    if (is_engine(module) and not carries(module)) or is_collecting():
         return False
     who: tuple[FrameType, str] | None = None
     for frame, module in turn(asking):
         if who is None:
-            if is_engine(module):
+            if is_engine(module) and not carries(module):
                 return False
             if _is_somebody(frame) or is_trusted(module):
                 who = frame, module
@@ -153,7 +154,7 @@ def check(call: str, advice: str = IN_A_STEP, *, path: object = None, has_own: b
     if path is not None and _may_read(who, call, path):
         return False
     if has_own and who is not None:
-        if is_trusted(who[1]):
+        if is_trusted(who[1]) or carries(who[1]):
             return True
         if is_library(who[0]):
             advice += f' Or let it have the run\'s own: workflow.trust("{who[1].partition(".")[0]}").'

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextvars import Context, copy_context
 from hashlib import blake2b
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from holdfast.sdk import generators
 from holdfast.sdk.cancellation import Cancellations
@@ -39,6 +39,7 @@ __all__ = ["DurableTimer", "Evicted", "Future", "Handle", "Task", "Timers", "Wor
 
 order_asyncio()
 
+T = TypeVar("T")
 Handler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 _MICROS: Final = 1_000_000
@@ -122,6 +123,16 @@ class WorkflowLoop(RefusingLoop):
         self._numbers += 1
         future.number = self._numbers
         return future
+
+    def within(self, work: Callable[..., T], *args: Any) -> T:
+        """Hold the author's code that runs between turns, as when values are read, to the laws of a turn."""
+        if _get_running_loop() is self:
+            return work(*args)
+        outer = enter(self)
+        try:
+            return work(*args)
+        finally:
+            leave(outer)
 
     def drain(self) -> None:
         """One turn: run what is ready, and what becomes ready by it, until quiet. Another loop's task may call it.

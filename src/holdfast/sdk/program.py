@@ -10,6 +10,7 @@ import asyncio
 import datetime as dt
 import random
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from hashlib import blake2b
 from types import CoroutineType
 from typing import Any, Final, NoReturn
@@ -157,6 +158,8 @@ class LiveProgram:
             requests = self._turn(event, at)
         except TurnTooLong as late:
             raise self._too_long(late) from None
+        except NotDeterministic as refused:
+            raise ProgramStuck("not_deterministic", f"{refused}\n{self._mend}") from None
         except (Exception, Evicted):
             raise
         except BaseException as error:  # noqa: BLE001 - what an author's class raises where a value is touched
@@ -206,7 +209,7 @@ class LiveProgram:
                 if timer is not None:
                     timer.fire()
             case e.SignalReceived():
-                self._signals.hear(event, self._requests)
+                self._loop.within(self._signals.hear, event, self._requests)
             case e.StepFailed(step_id=step_id, error=error):
                 self._break(step_id, error)
             case e.StepCancelled(step_id=step_id):
@@ -258,7 +261,7 @@ class LiveProgram:
     def _begin(self, event: e.RunStarted) -> None:
         self._workflow = self._find(event.workflow, event.version)
         try:
-            args, kwargs = self._workflow.shape.decode_arguments(self._read(event.input))
+            args, kwargs = self._loop.within(self._workflow.shape.decode_arguments, self._read(event.input))
         except UnfitValue as error:
             raise ProgramStuck(
                 "unfit_input",
@@ -268,7 +271,7 @@ class LiveProgram:
             ) from error
         work: Any
         try:
-            work = self._workflow.function(*args, **kwargs)
+            work = self._loop.within(partial(self._workflow.function, *args, **kwargs))
         except Exception as error:  # noqa: BLE001 - of a decorator's wrapper, which takes something else than it says
             work = _raised(error)
         self._main = self._loop.create_task(work if type(work) is CoroutineType else _awaited(work))
@@ -278,7 +281,7 @@ class LiveProgram:
         if future is None or step is None or future.done():
             return
         try:
-            value = step.shape.decode_result(self._read(result))
+            value = self._loop.within(step.shape.decode_result, self._read(result))
         except UnfitValue as error:
             raise ProgramStuck("unfit_result", f"{error} (step {step_id} of run {self._run_id})") from error
         future.set_result(value)
