@@ -9,18 +9,18 @@ from holdfast.sdk.values import encode
 
 
 class Unstorable(ValueError):
-    """A text with a character that no store holds."""
+    """A text with half a character, which nothing holds that is written in UTF-8."""
 
 
 def text(what: str, value: object) -> str:
     """Check a text as histories and stores can hold it.
 
     Raises:
-        TypeError: it is no text. Unstorable: it has half a character, or a NUL.
+        TypeError: it is no text. Unstorable: it has half a character.
     """
     if not isinstance(value, str):
         raise TypeError(f"{what} is a text, not {shown(value)}")
-    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
         raise Unstorable(f"{what} has a character that cannot be stored: {shown(value)}")
     return value
 

@@ -25,7 +25,7 @@ import pytest
 from holdfast import Client, signal, step, workflow
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.client import RunExists
-from holdfast.core.commands import Addressed, StartRun, StepResult
+from holdfast.core.commands import Addressed, SignalRun, StartRun, StepResult
 from holdfast.core.identity import InvalidRunId, shard_of
 from holdfast.core.payload import INLINE_LIMIT, NOTHING, Payload
 from holdfast.ports.log import TooLarge, TopicMissing, Unreachable
@@ -250,6 +250,19 @@ async def test_a_signal_before_its_start_is_delivered_and_one_after_the_end_is_a
     (letter,) = await here.bus.dead()
     assert_whole(letter, value, late, "run_ended", here.bus.topic("commands"))
     await next_is_handled(here)
+
+
+async def test_a_signal_of_the_wrong_type_is_a_dead_letter_and_its_run_goes_on(here: Running) -> None:
+    here.bus.say("StartRun", {"run_id": "r", "workflow": "bad_waiting"}, ce_id="x", key="r")
+    here.bus.say("SignalRun", {"run_id": "r", "name": "word", "input": 12}, ce_id="unfit", key="r")
+    (letter,) = await here.bus.dead()
+    assert letter.header("holdfast_error_class") == "unfit_signal"
+    command = CODEC.decode_command(tuple(letter.headers), letter.value).command
+    assert isinstance(command, SignalRun)
+    assert (command.name, command.input.data, command.message_id[-6:]) == ("word", b"12", "/unfit")
+    here.bus.say("SignalRun", {"run_id": "r", "name": "word", "input": "fit"}, ce_id="fit", key="r")
+    assert await here.result("r") == "fit"
+    assert "SignalRefused" in [one.type for one in (await here.stored("r")).history]
 
 
 async def test_a_command_for_a_run_that_nobody_started_is_a_dead_letter(here: Running) -> None:

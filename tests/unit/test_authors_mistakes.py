@@ -120,7 +120,7 @@ async def test_what_is_no_workflow_is_not_started(given: Any) -> None:
         await Client().start(given)
 
 
-@pytest.mark.parametrize("attributes", [{"shop": 5}, {5: "shop"}, {"shop": None}, {"shop": "\ud800"}, {"shop": "a\0"}])
+@pytest.mark.parametrize("attributes", [{"shop": 5}, {5: "shop"}, {"shop": None}, {"shop": "\ud800"}])
 async def test_attributes_are_texts(attributes: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="attribute"):
         await Client().start("tea", attributes=attributes)

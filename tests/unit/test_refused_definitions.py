@@ -24,6 +24,7 @@ from holdfast.sdk import definitions, effects
 from holdfast.sdk.definitions import Retry, Workflow, hours, seconds, step, workflow
 from holdfast.sdk.effects import effect
 from holdfast.sdk.program import LiveProgram
+from holdfast.sdk.providers import Profile
 from holdfast.sdk.registry import DuplicateName, Names
 from holdfast.sdk.values import GIVEN
 
@@ -240,7 +241,7 @@ def test_spans_are_seconds_or_timedeltas_and_errors_one_class_or_several() -> No
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"id": ""}, {"id": 5}, {"id": "a\n"}, {"id": "\ud800"}, {"queue": ""}, {"timeout": 0}, {"retry": 3}]
+    "wrong", [{"id": ""}, {"id": 5}, {"id": "a/b"}, {"id": "\ud800"}, {"queue": ""}, {"timeout": 0}, {"retry": 3}]
 )
 def test_options_of_one_call_are_checked_and_name_the_step(wrong: dict[str, Any]) -> None:
     option, value = next(iter(wrong.items()))
@@ -255,6 +256,12 @@ def test_many_attempts_are_weighed_without_counting_them_all() -> None:
     effect(guard="at_most_once", retry=again)(listed)
     with pytest.raises(TypeError, match=r"keyed \(.*\): the waits between attempts add up to more than"):
         effect(guard="provider_key", window=hours(24), retry=again)(keyed)
+
+
+@pytest.mark.parametrize("retention", [float("inf"), 0, "a day"])
+def test_a_profile_of_the_authors_own_keeps_keys_for_a_span(retention: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"listed \(.*\): the retention of 'acme' in http="):
+        effect(guard="provider_key", http=Profile(name="acme", retention=retention))(listed)
 
 
 async def keyed(amount: int, *, key: str = GIVEN) -> None: ...

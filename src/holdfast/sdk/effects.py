@@ -144,7 +144,7 @@ class _Given:
             return None
         window = read.optional_span("window", self.window)
         if window is None and provider is not None:
-            window = provider.retention
+            window = read.optional_span(f"the retention of {provider.name!r} in http", provider.retention)
         if window is None:
             raise TypeError("say how long the provider keeps a key: add window=hours(…)")
         margin = read.span("margin", self.margin, or_zero=True)

@@ -92,6 +92,15 @@ def name(what: str, value: object) -> str:
     return value
 
 
+def step_id(what: str, value: object) -> str:
+    """Read an id of the author's own for a step, which may come from anywhere; a store may refuse more."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what}={shown(value)}: a text")
+    if not 1 <= len(value) <= NAME_LIMIT or any(one in "#/" or "\ud800" <= one <= "\udfff" for one in value):
+        raise ValueError(f"{what}={shown(value)}: 1 to {NAME_LIMIT} whole characters, without '/' or '#'")
+    return value
+
+
 def version(what: str, value: object) -> str:
     """Read a workflow's version."""
     found = name(what, value)
@@ -184,7 +193,7 @@ _READ: Final[dict[str, Any]] = {
     "total_timeout": optional_span,
     "heartbeat": optional_span,
     "queue": queue,
-    "id": name,
+    "id": step_id,
 }
 
 
