@@ -131,6 +131,7 @@ async def test_a_client_of_the_network_in_a_scope_of_workflow_code_is_refused_an
         parked = await engine.parked("a")
         assert parked.reason == "not_deterministic"
         assert "create_connection in workflow code is refused" in parked.detail
+        assert "return (await client.get(url)).text" in parked.detail
         assert "Move it into a step" in parked.detail
         await engine.start("scope_fine", "b")
         assert await engine.result("b") == 42

@@ -14,6 +14,7 @@ import asyncio
 import os
 import sys
 from asyncio import _get_running_loop
+from collections.abc import Iterable
 from functools import cache
 from random import Random
 from types import FrameType
@@ -21,7 +22,18 @@ from typing import Any, Final, NoReturn
 
 from holdfast.sdk import readers
 from holdfast.sdk.collecting import is_collecting, is_of_collector, watch_collector
-from holdfast.sdk.frames import Place, carries, is_engine, is_generated, is_library, is_stdlib, module_of, turn
+from holdfast.sdk.frames import (
+    Place,
+    carries,
+    is_author,
+    is_engine,
+    is_generated,
+    is_library,
+    is_stdlib,
+    module_of,
+    standing,
+    turn,
+)
 from holdfast.sdk.trusted import is_trusted
 
 IN_A_STEP: Final = "Move it into a step and await the step here."
@@ -93,6 +105,10 @@ class Deterministic:
         """The next number in the order of creation."""
         raise NotImplementedError
 
+    def coroutines(self) -> Iterable[Any]:
+        """Those of the tasks that are not done, the youngest first."""
+        raise NotImplementedError
+
     def time(self) -> float:
         """The time of the event being applied, in seconds since the epoch."""
         raise NotImplementedError
@@ -131,9 +147,16 @@ def refuse(call: str, advice: str = IN_A_STEP, *, depth: int = 1) -> NoReturn:
             break
         elif library is None:
             asked = f"{module}.{frame.f_code.co_qualname}"
-    blamed = author or library or sys._getframe(depth)  # noqa: SLF001 - as above
+    blamed = author or _waiting() or library or sys._getframe(depth)  # noqa: SLF001 - as above
     named = call if asked == call else f"{asked} ({call})"
     raise NotDeterministic(named, advice, blamed.f_code.co_filename, blamed.f_lineno)
+
+
+def _waiting() -> FrameType | None:
+    """A task that a library has made has no line of the author's: take that of the youngest task that has one."""
+    loop: Any = _get_running_loop()
+    coroutines: Iterable[Any] = loop.coroutines() if isinstance(loop, Deterministic) else ()
+    return next((frame for one in coroutines for frame in standing(one) if is_author(frame)), None)
 
 
 def check(call: str, advice: str = IN_A_STEP, *, path: object = None, has_own: bool = False) -> bool:

@@ -18,7 +18,7 @@ import sys
 import warnings
 from asyncio import _get_running_loop, _set_running_loop, tasks
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextvars import Context, copy_context
 from hashlib import blake2b
 from typing import Any, Final, TypeAlias, TypeVar
@@ -282,6 +282,9 @@ class WorkflowLoop(RefusingLoop):
             self._abandoned.append(generator)
 
     # what asyncio asks:
+
+    def coroutines(self) -> Iterable[Any]:
+        return (task.get_coro() for task in reversed(self._tasks) if not task.done())
 
     def next_number(self) -> int:
         self._numbers += 1
