@@ -231,6 +231,9 @@ def written(kind: Any, value: Any) -> bytes:
         (int, True, b"1"),
         (float, 1, b"1"),
         (dict[tuple[int, int], str], {(1, 2): "x"}, b'[[[1,2],"x"]]'),
+        (collections.deque[float], collections.deque([0.5]), b"[0.5]"),
+        (tuple[float, ...], (), b"[]"),
+        (list[bool | float], [True, 1.5], b"[true,1.5]"),
     ],
     ids=repr,
 )

@@ -68,7 +68,12 @@ class Many(Node):
             return in_order(each(self._item.dump, value)) if value else []
         if type(value) is deque and value.maxlen is not None:
             raise Misfit("a deque with a maxlen is not carried: it would come back without")
-        if isinstance(self._item, Real) and {float}.issuperset(map(type, value)) and all(map(math.isfinite, value)):
+        if (
+            self.kind is not None
+            and isinstance(self._item, Real)
+            and {float}.issuperset(map(type, value))
+            and all(map(math.isfinite, value))
+        ):
             return value
         return each(self._item.dump, value)
 

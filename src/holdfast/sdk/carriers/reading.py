@@ -332,6 +332,8 @@ _RAW: Final = Scalar("Raw", types=(msgspec.Raw,), wire=ANYTHING, kind=msgspec.Ra
 def _scalar(kind: Any) -> Node | None:
     if kind is msgspec.UnsetType:
         return _UNSET
+    if kind is msgspec.Raw:
+        return _RAW
     try:
         return SCALARS.get(kind)
     except TypeError:  # an annotation that cannot be hashed
