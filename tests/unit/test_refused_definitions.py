@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from holdfast.core import events as e
-from holdfast.core.commands import FailRun
+from holdfast.core.commands import CompleteRun, FailRun
 from holdfast.core.payload import Payload
 from holdfast.sdk import definitions, effects
 from holdfast.sdk.definitions import Retry, Workflow, hours, seconds, step, workflow
@@ -298,6 +298,19 @@ def test_workflow_code_defines_nothing() -> None:
     assert isinstance(failed, FailRun)
     assert "workflow code defines nothing" in failed.error.message
     program.evict()
+
+
+def test_workflow_code_may_be_the_first_to_import_a_module_of_steps(folder: Path) -> None:
+    (folder / "till.py").write_text(ONCE, "utf-8")
+
+    async def code() -> str:
+        name: str = importlib.import_module("till").price.name
+        return name
+
+    definition: Workflow[..., Any] = Workflow(code, "code", "1")
+    program = LiveProgram(lambda _name, _version: definition, lambda payload: payload.data, "ns", "run-1", 0)
+    (end,) = program.apply(e.RunStarted(workflow="code", version="1", input=Payload(data=b"null")), 1)
+    assert end == CompleteRun(result=Payload(data=b'"price"'))
 
 
 # ----------------------------------------------------------------------------------------------- modules loaded again

@@ -14,6 +14,8 @@ import types
 from collections.abc import Callable
 from typing import Any, Final
 
+_getcwd: Final = os.getcwd
+"""Taken before workflow code is kept from asking: an error may be made in its turn."""
 LAMBDA: Final = "<lambda>"
 _LOCALS: Final = "<locals>"
 _OURS: Final = "holdfast."
@@ -47,7 +49,10 @@ def caller() -> str:
 
 def at(filename: str, line: int) -> str:
     """Write a place, from the working directory on if it is below that."""
-    below = os.path.join(os.getcwd(), "")  # noqa: PTH118, PTH109 - a name as Python gives it, which need be no path
+    try:
+        below = os.path.join(_getcwd(), "")  # noqa: PTH118 - a name as Python gives it, which need be no path
+    except OSError:  # the folder is gone
+        below = ""
     return f"{filename.removeprefix(below)}:{line}"
 
 
@@ -71,6 +76,11 @@ def innermost(function: object) -> object:
 def is_async(function: Callable[..., Any]) -> bool:
     """Tell whether a call gives something to be awaited at once, without a thread."""
     return inspect.iscoroutinefunction(function)
+
+
+def is_local(function: object) -> bool:
+    """Tell whether a function was made by another one, rather than by its module."""
+    return _LOCALS in getattr(function, "__qualname__", "")
 
 
 def check(what: str, function: object, *, named: bool = True) -> None:

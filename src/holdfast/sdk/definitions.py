@@ -17,7 +17,7 @@ import msgspec
 
 from holdfast.core.retry import Failure
 from holdfast.sdk import options as read
-from holdfast.sdk.callables import caller, check, is_async, told
+from holdfast.sdk.callables import caller, check, is_async, is_local, told
 from holdfast.sdk.logs import Speaker, log
 from holdfast.sdk.options import Duration, Retry, StepOptions, days, hours, minutes, seconds
 from holdfast.sdk.registry import Names
@@ -203,7 +203,7 @@ def defined(what: str, function: object, *, named: bool) -> str:
     """
     check(what, function, named=named)
     here = f"@{what} {told(function)}"
-    if running() is not None:
+    if running() is not None and is_local(function):  # a module may be imported in a turn
         raise TypeError(
             f"{here}: workflow code defines nothing, for a worker would not know it: define it in the module"
         )

@@ -7,10 +7,12 @@ Laws of this file:
 
 import os
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from holdfast.sdk.callables import innermost, told
 
+_stat: Final = os.stat
+"""Taken before workflow code is kept from asking: it may be the first to import a module."""
 Definition = TypeVar("Definition")
 
 
@@ -98,4 +100,8 @@ def _file(function: Callable[..., Any]) -> str:
     """Name the file of a function; code that was made from a text is told apart by its module."""
     code = getattr(innermost(function), "__code__", None)
     name = "" if code is None else code.co_filename
-    return f"{name} {function.__module__}" if not name or name.startswith("<") else os.path.realpath(name)
+    try:
+        found = _stat(name)
+    except (OSError, ValueError):
+        return f"{name} {function.__module__}"
+    return f"{found.st_dev} {found.st_ino}"
