@@ -67,6 +67,13 @@ async def exits_when_charged(run: str, what: str, *, key: str = GIVEN) -> str:
     return told
 
 
+@effect(guard="at_most_once", retry=PATIENT, timeout=SHORT)
+async def exits_when_given(run: str, what: str, *, key: str = GIVEN) -> str:
+    """Exit with the receipt in hand, always: a person reads the book."""
+    await here().buy("give", key, run, what)
+    raise exit_of(run)
+
+
 @dataclasses.dataclass(frozen=True)
 class Label:
     """A value that each process puts into another place of its sets."""
@@ -116,6 +123,7 @@ async def exiting(run: str, size: int, how: str) -> list[str]:
     """What is no ordinary error, in steps and in effects."""
     done = [await exits_once(run, f"exit-{n}") for n in range(size)]
     done.append(await exits_when_charged(run, "exit"))
+    done.append(await exits_when_given(run, "gift"))
     try:
         await exits_always(run, "always")
     except StepError as error:
@@ -179,7 +187,7 @@ def end_of(run: str, kind: str, size: int) -> tuple[str, list[str] | None]:
             return COMPLETED, [f"{run}:begin", receipt(run, "spin")]
         case "exiting":
             exits = [f"{run}:exit-{n}" for n in range(size)]
-            return COMPLETED, [*exits, receipt(run, "exit"), type(exit_of(run)).__name__]
+            return COMPLETED, [*exits, receipt(run, "exit"), receipt(run, "gift"), type(exit_of(run)).__name__]
         case "scoped":
             return COMPLETED, [*(f"{run}:after-{n}" for n in range(size)), "1 failed", receipt(run, "scope")]
         case "labelled":
