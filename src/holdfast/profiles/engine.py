@@ -116,6 +116,7 @@ class Engine:
                 serves=None if self._local is None else (lambda queue: self._takes and (not wanted or queue in wanted)),
                 local=self._local,
                 cache_bytes=cache_bytes,
+                turn_steps=turn_steps,
                 deaths=self._deaths,
             )
         if worker and not profile.embedded:
