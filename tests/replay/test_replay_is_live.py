@@ -16,6 +16,8 @@ from holdfast.core import events as e
 from holdfast.core.replay import Nondeterminism
 from tests.replay.worlds import Number, Plan, live, make_plan, replayed, state, stored
 
+pytestmark = pytest.mark.timeout(180)
+
 ROOT = Path(__file__).parents[2]
 
 plans = st.builds(make_plan, st.randoms(use_true_random=False))

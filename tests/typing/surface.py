@@ -70,6 +70,11 @@ async def flow(order: Order) -> Receipt:
     return await charge(order)
 
 
+workflow.trust("retrying", "shop.loops")
+workflow.log.info("order %d", 7, extra={"shop": "left"})
+workflow.log.during_replay = False
+
+
 @workflow(name="versioned", version="2")
 async def versioned(number: int) -> str:
     return str(number)
