@@ -42,6 +42,7 @@ class Recording:
         self.root.mkdir()
         self._journal = folder / "journal"
         own = {"LD_PRELOAD": shim, "POWER_ROOT": self.root, "POWER_JOURNAL": self._journal}
+        own["HOLDFAST_STATE"] = folder / "state"  # flight recorders: nobody reads them after a power loss
         self._environment: Mapping[str, str] = os.environ | {name: str(value) for name, value in own.items()} | disk
 
     def run(self, *arguments: object) -> None:

@@ -145,7 +145,8 @@ def main() -> None:
     for module, names in told.items():
         for name, value in names.items():
             setattr(module, name, value)
-    asyncio.run(work(given, load({"store": f"sqlite:///{given.store}"}, {})))
+    state = {"HOLDFAST_STATE": os.environ["HOLDFAST_STATE"]}
+    asyncio.run(work(given, load({"store": f"sqlite:///{given.store}"}, state)))
 
 
 if __name__ == "__main__":
