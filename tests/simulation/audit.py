@@ -15,9 +15,10 @@ from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.app.records import Topics, header
 from holdfast.core import events as e
 from holdfast.core.asks import CONFLICT, Move
+from holdfast.core.commands import SignalRun
 from holdfast.core.effects import SETTLED, Effect
 from holdfast.core.identity import event_id
-from holdfast.core.run import Run, evolve
+from holdfast.core.run import UNFIT_SIGNAL, Run, evolve
 from holdfast.ports.log import Record
 from holdfast.ports.store import ShardBatch, StoredEvent
 from tests.simulation.provider import Provider
@@ -45,6 +46,9 @@ class Auditor:
         self._topics = topics
         self._violate = violate
         self._owners: dict[tuple[int, int], str] = {}
+        self.refused: set[tuple[str, str]] = set()
+        """Signals that runs could not take, by run and message id; `put_aside` are those that are dead letters."""
+        self.put_aside: set[tuple[str, str]] = set()
         self._inputs: set[tuple[str, str]] = set()
         self._attempts: set[tuple[str, str, int]] = set()
         self._settled: set[tuple[str, str]] = set()
@@ -86,6 +90,8 @@ class Auditor:
         wrong = self._contradiction(run, event, stored.at)
         if wrong:
             self._violate("contradiction", f"run {run_id}, seq {stored.seq}: {wrong}")
+        if isinstance(event, e.SignalRefused):
+            self.refused.add((run_id, event.message_id))
         self.times[run_id] = stored.at
         self.runs[run_id] = run = evolve(run, event)
         # Effects of an ended run go on to their verdict.
@@ -164,13 +170,24 @@ class Auditor:
             self._results.add((result.run_id, result.step_id, ANY if settles else result.attempt))
         elif record.topic == topics.dlq:
             reason = (header(record, "holdfast_error_class") or b"").decode()
-            if reason not in EXPECTED_DEAD:
+            if reason == UNFIT_SIGNAL:
+                self._put_aside(record)
+            elif reason not in EXPECTED_DEAD:
                 text = (header(record, "holdfast_error") or b"").decode()
                 self._violate("dead letter", f"{reason}: {text}")
         elif record.topic != topics.commands:
             task = CODEC.decode_task(record.value)
             if (task.run_id, task.step_id, task.attempt) not in self._attempts:
                 self._violate("published first", f"{by} sent {task.step_id} of {task.run_id} before it was committed")
+
+    def _put_aside(self, record: Record) -> None:
+        """A signal that a run could not take is a dead letter, once that is in its history."""
+        addressed = CODEC.decode_command(record.headers, record.value)
+        assert isinstance(addressed.command, SignalRun)
+        signal = (addressed.run_id, addressed.command.message_id)
+        if signal not in self.refused:
+            self._violate("published first", f"signal {signal} is a dead letter before its run has refused it")
+        self.put_aside.add(signal)
 
     def _words(self, record: Record) -> object:
         """Say for a trace what a record says."""

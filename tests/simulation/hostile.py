@@ -15,13 +15,13 @@ from zlib import crc32
 import anyio
 
 from holdfast.core.run import COMPLETED, FAILED
-from holdfast.sdk.definitions import Retry, StepError, hours, step, workflow
+from holdfast.sdk.definitions import Retry, StepError, hours, signal, step, workflow
 from holdfast.sdk.effects import effect
 from holdfast.sdk.turn_limit import PULSE
 from holdfast.sdk.values import GIVEN
 from tests.simulation.loop import LIFE
 from tests.simulation.provider import receipt
-from tests.simulation.workflows import PATIENT, SHORT, Measured, act, bought, here
+from tests.simulation.workflows import PATIENT, SHORT, SIGNAL, Measured, act, bought, here
 
 TURN_STEPS = 2_000
 """What a turn may take here: enough for all that is in order."""
@@ -177,7 +177,15 @@ async def slow(run: str, size: int, how: str) -> list[str]:
     return done
 
 
-KINDS = ("spinner", "raiser", "exiting", "scoped", "labelled", "slow")
+@workflow
+async def mistaken(run: str, size: int, how: str) -> list[str]:
+    """Messages, among others of the wrong type."""
+    heard = [await signal(SIGNAL, str) for _ in range(size)]
+    await bought(run, "mistake", how)
+    return sorted(heard)
+
+
+KINDS = ("spinner", "raiser", "exiting", "scoped", "labelled", "slow", "mistaken")
 
 
 def end_of(run: str, kind: str, size: int) -> tuple[str, list[str] | None]:
@@ -192,6 +200,8 @@ def end_of(run: str, kind: str, size: int) -> tuple[str, list[str] | None]:
             return COMPLETED, [*(f"{run}:after-{n}" for n in range(size)), "1 failed", receipt(run, "scope")]
         case "labelled":
             return COMPLETED, sorted(LABELS[: size + 3])
+        case "mistaken":
+            return COMPLETED, [f"{run}-{n}" for n in range(size)]
         case "slow":
             return COMPLETED, [*(f"{run}:slow-{n}" for n in range(size)), receipt(run, "slow")]
         case _:

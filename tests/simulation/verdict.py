@@ -41,6 +41,8 @@ def of(world: "World") -> Iterator[Broken]:
         if slot.process is not None:
             yield from live_differs(slot.process)
             yield from _unheard(slot.process)
+    for run_id, message_id in sorted(world.auditor.refused - world.auditor.put_aside):
+        yield "lost", f"signal {message_id} of {run_id} was refused, and is no dead letter"
     for failure in world.loop.failures:
         yield "unhandled", failure
 

@@ -40,6 +40,8 @@ from tests.simulation.wire import LATEST
 from tests.simulation.workflows import SIGNAL, Measured
 
 LOOK_AGAIN = 1.2
+WRONG = "wrong-"
+"""How the ids of messages begin that the code of their run cannot take."""
 DECIDE_EVERY = 1.5
 THINK_FOR = LATEST + 4
 """Seconds that a person takes to decide: whatever was on its way has come by then."""
@@ -112,6 +114,10 @@ class Workload:
             at = max(0.0, begin + chance.uniform(-1, 3))
             text = Payload(data=msgspec.json.encode(f"{run}-{number}"))
             self._do(chance, at, run, SignalRun(name=SIGNAL, message_id=f"m{number}", input=text))
+        for number in range(size if kind == "mistaken" else 0):
+            wrong = Payload(data=msgspec.json.encode(number))
+            at = max(0.0, begin + chance.uniform(-1, 3))
+            self._do(chance, at, run, SignalRun(name=SIGNAL, message_id=f"{WRONG}{number}", input=wrong))
         if kind == "cancelled":
             self._do(chance, begin + chance.random() * 3, run, CancelRun(reason="enough"), after_start=True)
         if kind in {"mending", "spinner"}:
@@ -125,7 +131,7 @@ class Workload:
 
 def signals(kind: str, size: int) -> int:
     """Tell how many messages a run of this kind waits for."""
-    return {"order": 1, "listener": size, "patient_listener": size, "mending": size}.get(kind, 0)
+    return {"order": 1, "listener": size, "patient_listener": size, "mending": size, "mistaken": size}.get(kind, 0)
 
 
 def expected(run: str, kind: str, size: int) -> Expected:
@@ -221,8 +227,12 @@ class Client:
             case ResumeRun():
                 stored = await store.history(deed.run)
                 return stored is not None and any(one.type == "RunResumed" for one in stored.history)
-            case SignalRun(message_id=message_id):
+            case SignalRun(message_id=message_id) if not message_id.startswith(WRONG):
                 return bool(await store.seen_signals([(deed.run, message_id)]))
+            case SignalRun():
+                stored = await store.history(deed.run)  # a run may end without it
+                taken = await store.seen_signals([(deed.run, deed.command.message_id)])
+                return bool(taken) or (stored is not None and stored.row.status in ENDED)
             case _:
                 stored = await store.history(deed.run)
                 if stored is None:

@@ -170,7 +170,7 @@ def test_a_turn_that_cannot_be_interrupted_ends_the_process_and_is_named() -> No
 
     watchdog = Watchdog(LIMIT, hopeless=1, end=end)
     watchdog.start()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 50
 
     def stays() -> None:
         while not ended.is_set() and time.monotonic() < until:

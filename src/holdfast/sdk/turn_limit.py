@@ -186,10 +186,12 @@ class Watchdog:
 
     def _watch(self) -> None:
         pause = self.limit / 8
+        computed = self._computed(self._main)
         while not self._stopped.wait(pause):
             self._wind_up()
             # Time of our own: what passes while the whole process is stopped is not the turn's.
-            self._time += pause
+            before, computed = computed, self._computed(self._main)
+            self._time += max(pause, computed - before)
             PULSE.beats += 1
             overdue = [self._look(thread, *current) for thread, current in list(_turns.items())]
             pause = AGAIN if any(overdue) else self.limit / 8
