@@ -173,6 +173,7 @@ def test_two_kills_are_not_enough_to_be_suspected(folder: Path) -> None:
     done(folder, "start", "waits", "--id", "innocent", "--input", '"Ada"')
     with supervised(folder, "dev", "app.py") as service:
         killed_in_mid_attempt(folder, service, 2)
+        service.until((folder / f"begun-{service.process.pid}").exists)  # it has reported what it found by then
         assert "patient#1 of run innocent: 2 processes died of it: holdfast show innocent" in done(folder, "doctor")
         (folder / "go").touch()
         assert service.until_status("innocent", "COMPLETED")["result"] == "Ada in the worker"
