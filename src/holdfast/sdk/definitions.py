@@ -166,6 +166,9 @@ class Workflow(Definition, Generic[P, R]):
         self.version = version
         self.shape = Shape(function)
         self.shape.check()
+        code = getattr(function, "__code__", None)
+        self.is_coroutine_function = bool(code is not None and code.co_flags & inspect.CO_COROUTINE)
+        """To call it runs nothing of the author's yet."""
         self.__name__ = name
         self.__doc__ = function.__doc__
         self.__wrapped__ = function

@@ -153,7 +153,7 @@ class LiveProgram:
 
     def apply(self, event: e.Event, at: int) -> Sequence[Request]:
         loop = self._loop
-        turn_limit.enter(loop)
+        entered = turn_limit.enter(loop)
         try:
             requests = self._turn(event, at)
         except TurnTooLong as late:
@@ -165,7 +165,7 @@ class LiveProgram:
         except BaseException as error:  # noqa: BLE001 - what an author's class raises where a value is touched
             raise ProgramStuck("author_error", f"{describe(error)}\n{self._mend}") from None
         finally:
-            turn_limit.leave()
+            turn_limit.leave(entered)
         if loop.interrupted is not None:  # and the author's code went on after it all the same
             raise self._too_long(loop.interrupted)
         return requests
@@ -231,7 +231,7 @@ class LiveProgram:
 
     def evict(self) -> None:
         """Drop the run from memory, with no visible effect; frees its reference cycles."""
-        turn_limit.enter(self._loop)  # the author's `finally` blocks and `__del__` methods run
+        entered = turn_limit.enter(self._loop)  # the author's `finally` blocks and `__del__` methods run
         try:
             if self._main is None or self._main.done():
                 self._loop.close()
@@ -241,7 +241,7 @@ class LiveProgram:
         except TurnTooLong:
             self._forget()
         finally:
-            turn_limit.leave()
+            turn_limit.leave(entered)
 
     def take_blobs(self) -> dict[str, bytes]:
         """Give the large payloads that the last turns made, once."""
@@ -261,7 +261,9 @@ class LiveProgram:
     def _begin(self, event: e.RunStarted) -> None:
         self._workflow = self._find(event.workflow, event.version)
         try:
-            args, kwargs = self._loop.within(self._workflow.shape.decode_arguments, self._read(event.input))
+            decode, data = self._workflow.shape.decode_arguments, self._read(event.input)
+            is_plain = self._workflow.shape.has_plain_arguments
+            args, kwargs = decode(data) if is_plain else self._loop.within(decode, data)
         except UnfitValue as error:
             raise ProgramStuck(
                 "unfit_input",
@@ -271,7 +273,10 @@ class LiveProgram:
             ) from error
         work: Any
         try:
-            work = self._loop.within(partial(self._workflow.function, *args, **kwargs))
+            if self._workflow.is_coroutine_function:
+                work = self._workflow.function(*args, **kwargs)
+            else:
+                work = self._loop.within(partial(self._workflow.function, *args, **kwargs))
         except Exception as error:  # noqa: BLE001 - of a decorator's wrapper, which takes something else than it says
             work = _raised(error)
         self._main = self._loop.create_task(work if type(work) is CoroutineType else _awaited(work))
@@ -281,7 +286,8 @@ class LiveProgram:
         if future is None or step is None or future.done():
             return
         try:
-            value = self._loop.within(step.shape.decode_result, self._read(result))
+            decode, data = step.shape.decode_result, self._read(result)
+            value = decode(data) if step.shape.has_plain_result else self._loop.within(decode, data)
         except UnfitValue as error:
             raise ProgramStuck("unfit_result", f"{error} (step {step_id} of run {self._run_id})") from error
         future.set_result(value)

@@ -65,6 +65,9 @@ class Shape:
         self._encode_result: Callable[[Any], bytes] = self._read_first(lambda: self._encode_result)
         self._decode_result: Callable[[bytes], Any] = self._read_first(lambda: self._decode_result)
         self._null_is_default = False
+        self.has_plain_result = False
+        """To read the result runs nothing of the author's: no class of his has a part in it."""
+        self.has_plain_arguments = False
 
     def _kind(self, name: str) -> Any:
         return self.signature.parameters[name].kind
@@ -114,6 +117,8 @@ class Shape:
             self._null_is_default = not _takes_null(self._argument)
         self._arguments = self._decoder_of_several() if len(self.names) > 1 else None
         self._result = result
+        self.has_plain_result = result.exact is not None
+        self.has_plain_arguments = all(one.exact is not None for one in carriers.values())
         self._encode_result, self._decode_result = result.encode, result.decode
         if self._argument is not None:
             self._encode_argument = self._argument.encode

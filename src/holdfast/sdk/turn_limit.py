@@ -79,14 +79,15 @@ class _Pulse:
 PULSE: Final = _Pulse()
 
 
-def enter(whose: Turn) -> None:
-    """Begin a turn on this thread."""
-    _turns[_thread()] = (_numbers(), whose)
+def enter(whose: Turn) -> int:
+    """Begin a turn on this thread; the answer is for `leave`."""
+    thread = _thread()
+    _turns[thread] = (_numbers(), whose)
+    return thread
 
 
-def leave() -> None:
-    """End this thread's turn."""
-    del _turns[_thread()]
+leave: Final[Callable[[int], object]] = _turns.__delitem__
+"""End a turn that `enter` has begun."""
 
 
 @contextmanager
@@ -99,11 +100,11 @@ def bounded() -> Iterator[None]:
     if _thread() in _turns:
         yield
         return
-    enter(_Section())
+    entered = enter(_Section())
     try:
         yield
     finally:
-        leave()
+        leave(entered)
 
 
 def is_in_turn() -> bool:
