@@ -27,7 +27,7 @@ demo-cluster: $(ready) servers ## the same on real Kafka, PostgreSQL and Redis, 
 
 .PHONY: test
 test: $(ready) servers ## all tests but the long chaos runs, in random order (PYTEST_ARGS=… to narrow)
-	@$(py) -m pytest -m "not slow" $(PYTEST_ARGS)
+	@deploy/tests $(PYTEST_ARGS)
 
 .PHONY: check
 check: $(ready) ## ruff, mypy --strict, import-linter, deptry, the locks, what git holds

@@ -164,13 +164,14 @@ async def test_a_schema_of_the_first_version_gets_a_ledger_while_that_version_go
         store = PostgresStore(servers.postgres, namespace)
         with pytest.raises(NotInstalled, match="older schema, 0002_ledger"):
             await store.open()
-        assert await store.pending_migrations() == ["0002_ledger", "0003_conflicts"]
+        assert await store.pending_migrations() == ["0002_ledger", "0003_conflicts", "0004_deaths"]
 
         await older.execute("INSERT INTO history VALUES ('r', 0, 2, 'RunCompleted', '', 2)")
         await older.execute("UPDATE shards SET last_batch = 1 WHERE shard = 0")
         assert await store.install(SHARDS) == [
             "0002_ledger",
             "0003_conflicts",
+            "0004_deaths",
         ]  # beside the older version's open transaction
         await older.commit()
 

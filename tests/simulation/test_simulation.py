@@ -13,6 +13,7 @@ import pytest
 
 from tests.figures import REPORTS
 
+pytestmark = pytest.mark.alone
 ROOT = REPORTS.parents[1]
 SEEDS = 20_000
 FAULTS = 200_000
