@@ -235,7 +235,6 @@ def written(kind: Any, value: Any) -> bytes:
         (tuple[float, ...], (), b"[]"),
         (list[bool | float], [True, 1.5], b"[true,1.5]"),
     ],
-    ids=repr,
 )
 def test_a_value_is_written_just_so(kind: Any, value: Any, data: bytes) -> None:
     assert written(kind, value) == data
