@@ -131,6 +131,21 @@ class RunHandle(Generic[R]):
         return await self._client.outcome(self.run_id, stop_when_parked=stop_when_parked)
 
 
+def _encoded(workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, by_name: bool) -> bytes:
+    """Encode an input. Whoever starts by name may give what JSON tells of the values, as over the bus."""
+    try:
+        return workflow.shape.encode_arguments(args, dict(kwargs))
+    except UnfitValue as misfit:
+        if not by_name:
+            raise
+        try:
+            data = input_of(args, kwargs)
+            workflow.shape.decode_arguments(data)
+        except (UnfitValue, TypeError):
+            raise misfit from None
+        return data
+
+
 class Client:
     """A connection to an installation: `async with Client() as client: …`.
 
@@ -224,7 +239,7 @@ class Client:
             definition = workflow
         else:
             raise TypeError(f"start({shown(workflow)}): a run is one of a @workflow, or of a workflow's name")
-        data = definition.shape.encode_arguments(args, kwargs)
+        data = _encoded(definition, args, kwargs, by_name=isinstance(workflow, str))
         handle = await self._start(definition.name, data, id, attributes)
         handle.workflow = definition
         return handle

@@ -118,6 +118,11 @@ async def carry_zone(name: str) -> zoneinfo.ZoneInfo:
 
 
 @workflow
+async def carry_model(heard: Heard) -> int:
+    return len(heard.labels)
+
+
+@workflow
 async def carry_heard(name: str) -> list[str]:
     zone = await carry_zone(name)
     heard = await signal("heard", Heard)
@@ -202,6 +207,16 @@ async def test_a_client_that_knows_the_workflow_says_at_once_what_does_not_fit(f
             await client.start(carry_one, "three", id="called")
         with pytest.raises(TypeError, match="quantitty"):
             await client.start(carry_small, quantitty=100, id="misspelt")
+
+
+async def test_a_start_by_name_takes_what_json_tells_of_a_value(file: Path) -> None:
+    heard = {"labels": ["b", "a"], "zone": "Europe/Vienna"}
+    async with Client(load({"store": f"sqlite:///{file}"}, {})) as client:
+        await client.start("carry_model", heard, id="plain")
+        with pytest.raises(UnfitValue, match="Heard"):
+            await client.start("carry_model", {"labels": 7}, id="wrong")
+        with pytest.raises(UnfitValue, match="Heard"):
+            await client.start(carry_model, heard, id="called")
 
 
 async def test_types_that_read_files_are_carried_into_workflow_code(file: Path) -> None:
