@@ -179,6 +179,13 @@ async def test_two_deaths_are_not_enough_to_be_executed_apart(bench: Bench) -> N
     assert bench.children.asked == []
 
 
+async def test_an_innocent_effect_that_more_processes_held_than_suspect_it_is_executed_apart(bench: Bench) -> None:
+    # Who executes it may not have heard yet of the third death.
+    await bench.given("deadly_charge", PROVIDER_KEY, "o-1", deaths=ATTEMPTS + 2)
+    assert (await bench.attempt()).ledger == SUCCEEDED
+    assert len(bench.children.asked) == 1
+
+
 async def test_what_the_effect_says_in_its_child_is_what_it_says(bench: Bench) -> None:
     await bench.given("deadly_charge", PROVIDER_KEY, "refused")
     result = await bench.attempt()

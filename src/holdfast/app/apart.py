@@ -71,7 +71,8 @@ class Apart:
             return f"{died}, and {how} cannot be moved into a child process"
         if self._isolation is None:
             return f"{died}, and {NO_CHILDREN}"
-        return f"{died}, the last one alone" if deaths > self._deaths.suspect_after else ""
+        is_guilty = self._deaths.is_guilty(task.run_id, task.incarnation, task.step_id)
+        return f"{died}, the last one alone" if is_guilty else ""
 
     async def pardon(self, task: ExecuteStep, *, everything: bool = False) -> None:
         """Forget the children, or all: a person takes it up from here, who may have it tried again."""

@@ -181,6 +181,10 @@ class DeathWatch:
         """Count the processes that died while they executed a step."""
         return len(self._known.get((run_id, incarnation, step_id), ()))
 
+    def is_guilty(self, run_id: str, incarnation: int, step_id: str) -> bool:
+        """Tell whether a child died of a step, which executed nothing else; other processes held others beside it."""
+        return any(CHILD in death.process for death in self._known.get((run_id, incarnation, step_id), ()))
+
 
 UNWATCHED: Final = DeathWatch(None, UNRECORDED, None, process="", shards=1)
 
