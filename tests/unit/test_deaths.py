@@ -78,7 +78,7 @@ async def test_what_died_on_this_machine_is_reported_once_and_then_removed() -> 
     assert [death.step_id for death in await kept.read(10)] == ["", "read#1"]
     assert {death.shard for death in await kept.read(10)} == {shard_of(RUN_ID, 8)}
     assert machine.left == []
-    assert bool(reporting)
+    assert reporting.somebody_died
 
 
 async def test_a_record_stays_until_the_store_has_it() -> None:
@@ -162,14 +162,14 @@ async def test_what_is_forgotten_counts_no_more() -> None:
     await watching.forget([turn("p-1")])
     assert [death.step_id for death in watching.known()] == ["read#1"]
     await watching.forget([attempt("p-1")])
-    assert not watching
+    assert not watching.somebody_died
     assert list(await kept.read(10)) == []
 
 
 async def test_nobody_who_watches_nothing_is_bothered() -> None:
     await UNWATCHED.begin()
     await UNWATCHED.read()
-    assert not UNWATCHED
+    assert not UNWATCHED.somebody_died
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,9 @@ def test_waiting_for_a_signal_in_vain_leaves_nothing_behind() -> None:
     told.starts()
     for number in range(1, 200):
         told.hears(e.TimerFired(timer_id=f"timer#{number}"), after=1)
-    assert told.program._signals.waits == 1  # noqa: SLF001 - what nobody else can see grow
+    signals = told.program._signals  # noqa: SLF001 - what nobody else can see grow
+    assert signals is not None
+    assert signals.waits == 1
     assert told.told("go", b"7")[-1] == CompleteRun(result=Payload(data=b"7"))
 
 

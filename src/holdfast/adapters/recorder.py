@@ -23,7 +23,7 @@ from holdfast.ports.deaths import Death
 from holdfast.ports.recorder import Crash
 
 SUFFIX = ".flight"
-MAGIC: Final = b"holdfast-flight-1\n"
+MAGIC: Final = b"holdfast-flight-2\n"
 SLOTS = 1_024
 """Attempts that can be noted at once; those beyond are executed all the same."""
 
@@ -36,8 +36,8 @@ _ACCUSED: Final = 1_536
 _ACCUSATION = struct.Struct("<BHH64s1900s")
 _FIRST: Final = 4_096
 _SLOT: Final = 1_024
-_STEP_ID: Final = 740
-_ATTEMPT = struct.Struct(f"<BHHII255s{_STEP_ID}s")
+_HELD: Final = 996
+_ATTEMPT = struct.Struct(f"<BHII{_HELD}s")
 _SIZE: Final = _FIRST + SLOTS * _SLOT
 
 _own: dict[Path, "FileRecorder"] = {}
@@ -80,11 +80,11 @@ class FileRecorder:
         _ACCUSATION.pack_into(self._map, _ACCUSED, _STANDS, len(word), len(text), word, text)
 
     def begin(self, run_id: str, incarnation: int, step_id: str, attempt: int) -> int:
-        step = step_id.encode("utf-8", "replace")
-        if not self._free or len(step) > _STEP_ID:
+        held = f"{run_id}/{step_id}".encode("utf-8", "replace")  # no run id has a "/"
+        if not self._free or len(held) > _HELD:
             return 0
         slot = self._free.pop()
-        _write_attempt(self._map, slot, _STANDS, len(run_id), len(step), incarnation, attempt, run_id.encode(), step)
+        _write_attempt(self._map, slot, _STANDS, len(held), incarnation, attempt, held)
         return slot
 
     def end(self, slot: int) -> None:
@@ -189,8 +189,8 @@ def _attempts(data: bytes, process: str) -> list[Death]:
     found: dict[tuple[str, int, str], Death] = {}
     for slot in range(_FIRST, _SIZE, _SLOT):
         if data[slot]:
-            _, runs, steps, incarnation, attempt, run, step = _ATTEMPT.unpack_from(data, slot)
-            run_id, step_id = run[:runs].decode("ascii", "replace"), step[:steps].decode("utf-8", "replace")
+            _, length, incarnation, attempt, held = _ATTEMPT.unpack_from(data, slot)
+            run_id, _, step_id = held[:length].decode("utf-8", "replace").partition("/")
             death = Death(run_id=run_id, incarnation=incarnation, step_id=step_id, process=process, attempt=attempt)
             known = found.setdefault(death.place[:3], death)
             if known.attempt < attempt:

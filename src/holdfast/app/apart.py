@@ -54,7 +54,7 @@ class Apart:
 
     def deaths_of(self, task: ExecuteStep, definition: Step[..., Any]) -> int:
         """Count the processes that died of a step, children too; none, while it is executed as any other."""
-        if not self._deaths:
+        if not self._deaths.somebody_died:
             return 0
         deaths = self._deaths.of_step(task.run_id, task.incarnation, task.step_id)
         most = self._deaths.suspect_after * (1 if can_move(definition) else UNMOVABLE)

@@ -39,7 +39,10 @@ Place = tuple[str, int, str]
 
 
 class DeathWatch:
-    """What one process records of itself, reports of others, and knows of all. False while nobody has died."""
+    """What one process records of itself, reports of others, and knows of all.
+
+    `somebody_died`: whether any death is known; while it is not, nothing else here needs to be asked.
+    """
 
     def __init__(
         self,
@@ -59,10 +62,8 @@ class DeathWatch:
         self._process = process
         self._shards = shards
         self._known: Mapping[Place, list[Death]] = {}
+        self.somebody_died = False
         self._children = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._known)
 
     async def begin(self) -> None:
         """Record from now on; report the dead of this machine, and learn of all.
@@ -111,7 +112,11 @@ class DeathWatch:
                 known.setdefault(death.place[:3], []).append(death)
             if len(page) < PAGE:
                 break
+        self._know(known)
+
+    def _know(self, known: Mapping[Place, list[Death]]) -> None:
         self._known = known
+        self.somebody_died = bool(known)
 
     def known(self) -> list[Death]:
         """Give all deaths that are not forgotten, as far as this process knows."""
@@ -130,7 +135,7 @@ class DeathWatch:
             )
         )
         place = death.place[:3]
-        self._known = {**self._known, place: [*self._known.get(place, ()), death]}
+        self._know({**self._known, place: [*self._known.get(place, ()), death]})
         if self._deaths is not None:
             with suppress(Unavailable):
                 await self._deaths.report([death])
@@ -148,7 +153,7 @@ class DeathWatch:
         await self._deaths.forget(deaths)
         gone = {death.place for death in deaths}
         kept = {place: [one for one in found if one.place not in gone] for place, found in self._known.items()}
-        self._known = {place: found for place, found in kept.items() if found}
+        self._know({place: found for place, found in kept.items() if found})
 
     def stopping(self) -> None:
         self.recorder.stopping()

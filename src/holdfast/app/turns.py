@@ -102,7 +102,7 @@ class Turns:
             return
         live = self._live.get(one.run_id) or self._enter(draft, one, at, known)
         self._deaths.recorder.turn(one.run_id, live.run.incarnation, live.run.seq)
-        if self._deaths:
+        if self._deaths.somebody_died:
             self._beware(live)
         at = max(at, live.last_at)
         if isinstance(command, CompleteStep) and one.incarnation == live.run.incarnation:
@@ -165,7 +165,7 @@ class Turns:
 
     def _programs(self, run: Run, workflow: str) -> NewProgram:
         """Give what makes the code of a run; what stands for it, if processes died of it."""
-        stuck = self._deaths.stuck(run, workflow) if self._deaths else None
+        stuck = self._deaths.stuck(run, workflow) if self._deaths.somebody_died else None
         return self._new_program if stuck is None else lambda _run_id, _incarnation: Stuck(stuck)
 
     def _beware(self, live: LiveRun) -> None:

@@ -75,7 +75,7 @@ class Execution:
             names = ", ".join(steps.names()) or "none"
             text = f"no {task.kind} {task.name!r} on this worker (it has: {names})"
             return failed(task, Failure("UnknownStep", text))
-        deaths = self._apart.deaths_of(task, definition)
+        deaths = self._apart.deaths_of(task, definition) if self._deaths.somebody_died else 0
         recorder = self._deaths.recorder
         slot = 0 if deaths else recorder.begin(task.run_id, task.incarnation, task.step_id, task.attempt)
         ran = False
@@ -90,11 +90,21 @@ class Execution:
                 waits()
                 data = await self._apart.step(task, self._blobs.read(task.input), deaths)
             else:
-                args, kwargs = contained(definition.shape.decode_arguments, self._blobs.read(task.input))
+                given, shape = self._blobs.read(task.input), definition.shape
+                # To read a plain argument, or to write a plain result, runs nothing of the author's.
+                args, kwargs = (
+                    shape.decode_arguments(given)
+                    if shape.has_plain_arguments
+                    else contained(shape.decode_arguments, given)
+                )
                 invocation = Invocation(task, definition.function, args, kwargs, definition.is_async)
                 value = await self._invoker.run(invocation, waits)
                 ran = True
-                data = contained(definition.shape.encode_result, value)
+                data = (
+                    shape.encode_result(value)
+                    if type(value) is shape.plain_result
+                    else contained(shape.encode_result, value)
+                )
             blobs: dict[str, bytes] = {}
             result = claim_check(data, blobs)
             if blobs:

@@ -113,10 +113,6 @@ class Cancellations:
         self.held.clear()
         return released
 
-    def forget(self) -> None:
-        self.begin_turn()
-        self.held.clear()
-
 
 def _is_again(handle: Handle, callback: Callable[..., object], args: tuple[Any, ...]) -> bool:
     """Tell by identity alone: nobody's `__eq__` is asked."""

@@ -60,6 +60,7 @@ class WorkflowLoop(RefusingLoop):
         "_timer_numbers",
         "_turn",
         "cancellations",
+        "entries",
         "evicted",
         "identity",
         "interrupted",
@@ -75,6 +76,7 @@ class WorkflowLoop(RefusingLoop):
     def __init__(self, timers: Timers, turn_steps: int = TURN_STEPS) -> None:
         self.timers = timers
         self.turn_steps = turn_steps
+        self.entries = 0
         self.overdue = False
         self.interrupted: TurnTooLong | None = None
         self.now = 0.0
@@ -87,7 +89,7 @@ class WorkflowLoop(RefusingLoop):
         self.evicted = False
         self.unhandled: list[dict[str, Any]] = []
         self._ready: deque[Handle] = deque()
-        self.cancellations = Cancellations(self._ready)
+        self.cancellations: Cancellations | None = None
         self._tasks: list[Task] = []
         self._sweep_at = 16
         self._numbers = 0
@@ -101,7 +103,7 @@ class WorkflowLoop(RefusingLoop):
     def set_time(self, micros: int) -> None:
         """The time of the turn to come, in microseconds since the Unix epoch."""
         now = micros / _MICROS
-        self.now = max(self._reached, now)
+        self.now = now if now > self._reached else self._reached  # noqa: FURB136 - max() costs a call, every turn
         self._turn += 1
         if self._chance:
             self._chance = {}
@@ -146,7 +148,7 @@ class WorkflowLoop(RefusingLoop):
         if not ready:
             return
         cancellations = self.cancellations
-        if cancellations.made or cancellations.times:
+        if cancellations is not None and (cancellations.made or cancellations.times):
             cancellations.begin_turn()
         # What enter() and leave() do, written out: a turn comes here for every event.
         outer = _get_running_loop()
@@ -159,7 +161,8 @@ class WorkflowLoop(RefusingLoop):
         try:
             while True:
                 left = self._run_ready(left)
-                if left == quiet or not cancellations.held:
+                cancellations = self.cancellations
+                if cancellations is None or left == quiet or not cancellations.held:
                     return
                 quiet = left - cancellations.release()
         finally:
@@ -171,7 +174,7 @@ class WorkflowLoop(RefusingLoop):
 
     def _run_ready(self, left: int) -> int:
         """Run what is ready, in `left` steps at most; the answer is how many are left then."""
-        ready, cancellations = self._ready, self.cancellations
+        ready = self._ready
         handle: Handle | None
         try:
             while ready:
@@ -188,7 +191,8 @@ class WorkflowLoop(RefusingLoop):
                     pass  # the author's exit() ends the task that called it, which bears it, and nothing else
                 except BaseException as error:  # noqa: BLE001 - as in asyncio: the owner decides
                     self.call_exception_handler({"message": "a callback raised", "exception": error})
-                if cancellations.made:
+                cancellations = self.cancellations
+                if cancellations is not None and cancellations.made:
                     cancellations.settle(callback, args, self.timers)
             if self.overdue:
                 raise self._too_long(left)
@@ -231,7 +235,7 @@ class WorkflowLoop(RefusingLoop):
             for generator in self._abandoned:
                 unwind_generator(generator)
             self._ready.clear()
-            self.cancellations.forget()
+            self.cancellations = None
             self._tasks.clear()
             self._abandoned.clear()
             generators.disown(self._generators or (), self)
@@ -285,6 +289,12 @@ class WorkflowLoop(RefusingLoop):
 
     def coroutines(self) -> Iterable[Any]:
         return (task.get_coro() for task in reversed(self._tasks) if not task.done())
+
+    def note_cancellations(self) -> Cancellations:
+        """Give what notes how far cancellations reach, from the first one on: most runs have none."""
+        if self.cancellations is None:
+            self.cancellations = Cancellations(self._ready)
+        return self.cancellations
 
     def next_number(self) -> int:
         self._numbers += 1

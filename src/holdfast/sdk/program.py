@@ -41,7 +41,7 @@ from holdfast.sdk.logs import Speaker
 from holdfast.sdk.loop import DurableTimer, Evicted, WorkflowLoop
 from holdfast.sdk.shield import CLOSED, Shield, Verdict
 from holdfast.sdk.signals import Signals
-from holdfast.sdk.turn_limit import TURN_STEPS, TurnTooLong
+from holdfast.sdk.turn_limit import TURN_STEPS, TurnTooLong, this_thread, turns
 from holdfast.sdk.values import UnfitValue
 
 Find = Callable[[str, str], Workflow[..., Any]]
@@ -142,18 +142,21 @@ class LiveProgram:
         self._workflow: Workflow[..., Any] | None = None
         self._requests: list[Request] = []
         self._open: dict[str, tuple[asyncio.Future[Any], Step[..., Any]]] = {}
-        self._shield = Shield(self._loop)
+        self._shield: Shield | None = None
         self._counters: dict[str, int] = {}
         self._ids: set[str] = set()
         self._timers: dict[str, DurableTimer] = {}
-        self._signals = Signals(read)
+        self._signals: Signals | None = None
         self._random: random.Random | None = None
 
     # -- the Program of core/replay.py
 
     def apply(self, event: e.Event, at: int) -> Sequence[Request]:
         loop = self._loop
-        entered = turn_limit.enter(loop)
+        # What enter() and leave() of turn_limit do, written out: a turn comes here for every event.
+        loop.entries += 1
+        thread = this_thread()
+        turns[thread] = loop
         try:
             requests = self._turn(event, at)
         except TurnTooLong as late:
@@ -165,7 +168,7 @@ class LiveProgram:
         except BaseException as error:  # noqa: BLE001 - what an author's class raises where a value is touched
             raise ProgramStuck("author_error", f"{describe(error)}\n{self._mend}") from None
         finally:
-            turn_limit.leave(entered)
+            del turns[thread]
         if loop.interrupted is not None:  # and the author's code went on after it all the same
             raise self._too_long(loop.interrupted)
         return requests
@@ -209,7 +212,7 @@ class LiveProgram:
                 if timer is not None:
                     timer.fire()
             case e.SignalReceived():
-                self._loop.within(self._signals.hear, event, self._requests)
+                self._loop.within(self._hears().hear, event, self._requests)
             case e.StepFailed(step_id=step_id, error=error):
                 self._break(step_id, error)
             case e.StepCancelled(step_id=step_id):
@@ -253,8 +256,8 @@ class LiveProgram:
         self._main = None
         self._open.clear()
         self._timers.clear()
-        self._signals.forget()
-        self._shield.owed.clear()
+        self._signals = None
+        self._shield = None
 
     # -- what outside events do to the code
 
@@ -347,6 +350,8 @@ class LiveProgram:
         if is_effect:
             verdict = Verdict.of(self._loop, step_id, self._withdraw)
             self._open[step_id] = (verdict, step)
+            if self._shield is None:
+                self._shield = Shield(self._loop)
             return await self._shield.wait(verdict)
         future = self._loop.durable_future()
         self._open[step_id] = (future, step)
@@ -362,7 +367,12 @@ class LiveProgram:
 
     async def wait_signal(self, name: str, kind: Any) -> Any:
         self._require_live()
-        return await self._signals.wait(name, kind, self._loop, self._requests)
+        return await self._hears().wait(name, kind, self._loop, self._requests)
+
+    def _hears(self) -> Signals:
+        if self._signals is None:
+            self._signals = Signals(self._read)
+        return self._signals
 
     def random(self) -> random.Random:
         if self._random is None:
@@ -391,7 +401,7 @@ class LiveProgram:
     def _require_live(self) -> None:
         if self._loop.evicted:
             raise Evicted
-        if self._shield.owed:
+        if self._shield is not None and self._shield.owed:
             self._shield.raise_owed()
 
     # -- the Timers of loop.py
@@ -407,4 +417,4 @@ class LiveProgram:
             self._requests.append(CancelTimer(timer_id=timer_id))
 
     def is_waiting(self) -> bool:
-        return bool(self._open or self._timers or self._signals.waits)
+        return bool(self._open or self._timers or (self._signals is not None and self._signals.waits))

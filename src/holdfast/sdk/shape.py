@@ -65,6 +65,9 @@ class Shape:
         self._encode_result: Callable[[Any], bytes] = self._read_first(lambda: self._encode_result)
         self._decode_result: Callable[[bytes], Any] = self._read_first(lambda: self._decode_result)
         self._null_is_default = False
+        self._plain_argument: type | None = None
+        self.plain_result: type | None = None
+        """The class of results that are written as they are: no code of the author's has a part in it."""
         self.has_plain_result = False
         """To read the result runs nothing of the author's: no class of his has a part in it."""
         self.has_plain_arguments = False
@@ -117,11 +120,13 @@ class Shape:
             self._null_is_default = not _takes_null(self._argument)
         self._arguments = self._decoder_of_several() if len(self.names) > 1 else None
         self._result = result
+        self.plain_result = result.exact
         self.has_plain_result = result.exact is not None
         self.has_plain_arguments = all(one.exact is not None for one in carriers.values())
         self._encode_result, self._decode_result = result.encode, result.decode
         if self._argument is not None:
             self._encode_argument = self._argument.encode
+            self._plain_argument = self._argument.exact
 
     def _carrier(self, name: str, annotation: Any) -> Carrier:
         where = "its return annotation" if name == "return" else f"the annotation of parameter {name!r}"
@@ -186,7 +191,7 @@ class Shape:
             by_place = len(args) == 1 and not kwargs and not self._single_by_name
             value = args[0] if by_place else self._bound(args, kwargs)[self._single]
             try:
-                return self._encode_argument(value)
+                return _write(value) if type(value) is self._plain_argument else self._encode_argument(value)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's class may raise anything
                 unfit(error, f"{self._the_argument} cannot be encoded")
         if self._result is None:
@@ -261,7 +266,7 @@ class Shape:
             UnfitValue: it cannot be encoded, or is not what the annotation says.
         """
         try:
-            return self._encode_result(value)
+            return _write(value) if type(value) is self.plain_result else self._encode_result(value)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - an author's class may raise anything
             unfit(error, f"{self._the_result} cannot be encoded")
 

@@ -96,7 +96,7 @@ class Verdict(Listener):
             loop.call_soon(self._ask)
         words = words_of(msg)
         is_repeated = self.hear(self._task, words)
-        loop.cancellations.absorb(None if is_repeated else self, words)
+        loop.note_cancellations().absorb(None if is_repeated else self, words)
         return True
 
     def _ask(self) -> None:

@@ -79,10 +79,6 @@ class Signals:
         """How many wait."""
         return sum(map(len, self._waits.values()))
 
-    def forget(self) -> None:
-        self._kept.clear()
-        self._waits.clear()
-
     def _fitted(self, signal: SignalReceived, carrier: Carrier, asked: list[Request]) -> Any:
         try:
             return decode(carrier, self._read(signal.input), f"signal {signal.name!r}")

@@ -54,7 +54,7 @@ class Task(asyncio.Task[Any]):
         is_in_turn = _get_running_loop() is loop
         if not is_in_turn:
             return self._cancel(msg)
-        cancellations = loop.cancellations
+        cancellations = loop.note_cancellations()
         begun = cancellations.begin()
         try:
             return self._cancel(msg)

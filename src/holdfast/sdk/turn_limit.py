@@ -3,7 +3,7 @@
 Laws of this file:
 - A turn has a limit of time and a limit of loop steps. What exceeds one is that run's fault alone: the turn is ended,
   its run is parked, and everything else goes on.
-- Entering and leaving a turn are two assignments. A watchdog thread measures; a turn pays nothing for a clock.
+- Entering and leaving a turn are assignments. A watchdog thread measures; a turn pays nothing for a clock.
 - The signal raises only where code that is not the engine's is being executed; in the engine's own frames it is noted,
   and acts at the next step of the loop.
 - What cannot be interrupted is named, and ends the process: others take over, and a run in whose turn processes die is
@@ -55,16 +55,19 @@ class TurnTooLong(BaseException):  # not an Exception: no `except Exception` of 
 
 
 class Turn(Protocol):
-    """Whose turn it is: a loop of workflow code. `overdue` asks it to end; `interrupted` says where it was ended."""
+    """Whose turn it is: a loop of workflow code. `overdue` asks it to end; `interrupted` says where it was ended.
 
+    `entries` counts its turns, so that the watchdog tells them apart.
+    """
+
+    entries: int
     overdue: bool
     interrupted: TurnTooLong | None
 
 
-# By thread: the number of the turn that it is in, and whose turn it is.
-_turns: Final[dict[int, tuple[int, Turn]]] = {}
-_numbers = iter(range(1, sys.maxsize)).__next__
-_thread: Final = threading.get_ident
+turns: Final[dict[int, Turn]] = {}
+"""Whose turn it is, by the thread that is in it."""
+this_thread: Final = threading.get_ident
 
 
 class _Pulse:
@@ -81,12 +84,13 @@ PULSE: Final = _Pulse()
 
 def enter(whose: Turn) -> int:
     """Begin a turn on this thread; the answer is for `leave`."""
-    thread = _thread()
-    _turns[thread] = (_numbers(), whose)
+    thread = this_thread()
+    whose.entries += 1
+    turns[thread] = whose
     return thread
 
 
-leave: Final[Callable[[int], object]] = _turns.__delitem__
+leave: Final[Callable[[int], object]] = turns.__delitem__
 """End a turn that `enter` has begun."""
 
 
@@ -97,7 +101,7 @@ def bounded() -> Iterator[None]:
     Raises:
         TurnTooLong: it took longer.
     """
-    if _thread() in _turns:
+    if this_thread() in turns:
         yield
         return
     entered = enter(_Section())
@@ -109,15 +113,16 @@ def bounded() -> Iterator[None]:
 
 def is_in_turn() -> bool:
     """Tell whether this thread is in a turn, or in a section that is bounded as one."""
-    return _thread() in _turns
+    return this_thread() in turns
 
 
 class _Section:
     """What is bounded as a turn is, and is none."""
 
-    __slots__ = ("interrupted", "overdue")
+    __slots__ = ("entries", "interrupted", "overdue")
 
     def __init__(self) -> None:
+        self.entries = 0
         self.overdue = False
         self.interrupted: TurnTooLong | None = None
 
@@ -129,10 +134,11 @@ def took_longer(limit: float) -> str:
 class _Seen:
     """A turn that the watchdog has met at least twice."""
 
-    __slots__ = ("cpu", "number", "since")
+    __slots__ = ("cpu", "entry", "since", "whose")
 
-    def __init__(self, number: int, since: float, cpu: float) -> None:
-        self.number = number
+    def __init__(self, whose: Turn, since: float, cpu: float) -> None:
+        self.whose = whose
+        self.entry = whose.entries
         self.since = since
         self.cpu = cpu
 
@@ -194,13 +200,15 @@ class Watchdog:
             before, computed = computed, self._computed(self._main)
             self._time += max(pause, computed - before)
             PULSE.beats += 1
-            overdue = [self._look(thread, *current) for thread, current in list(_turns.items())]
+            current = dict(turns)
+            self._seen = {thread: seen for thread, seen in self._seen.items() if thread in current}
+            overdue = [self._look(thread, whose) for thread, whose in current.items()]
             pause = AGAIN if any(overdue) else self.limit / 8
 
-    def _look(self, thread: int, number: int, whose: Turn) -> bool:
+    def _look(self, thread: int, whose: Turn) -> bool:
         seen = self._seen.get(thread)
-        if seen is None or seen.number != number:
-            self._seen[thread] = _Seen(number, self._time, self._computed(thread))
+        if seen is None or seen.whose is not whose or seen.entry != whose.entries:
+            self._seen[thread] = _Seen(whose, self._time, self._computed(thread))
             return False
         lasted = self._time - seen.since
         computed = self._computed(thread) - seen.cpu
@@ -219,10 +227,9 @@ class Watchdog:
 
     def _interrupt(self, _: int, frame: FrameType | None) -> None:
         """Runs on the main thread, between two steps of whatever it executes."""
-        current = _turns.get(self._main)
-        if current is None or frame is None or is_engine(module_of(frame)):
+        whose = turns.get(self._main)
+        if whose is None or frame is None or is_engine(module_of(frame)):
             return
-        _, whose = current
         if max(self._gap, time.monotonic() - self._wound_up) >= self.limit:
             # The timer ran out: C code of this turn has kept the watchdog from looking. Some of it listens to signals.
             whose.overdue = True
