@@ -30,6 +30,8 @@ from holdfast.profiles.services import serve
 from holdfast.settings import load
 
 _WARM_UP = 1_000
+_TURN_LIMIT = "60"
+"""A slice that takes long is cut by the watchdog's looks: never here, where valgrind may run all fifty times slower."""
 _WORKFLOWS = {
     workflow.name: (workflow, added) for workflow, added in ((three_steps, STEPS), (one_step, 1), (one_effect, 1))
 }
@@ -116,7 +118,7 @@ async def main(asked: argparse.Namespace) -> None:
     stop = asyncio.Event()
     measuring: list[asyncio.Task[None]] = []
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-        settings = load({}, {"HOLDFAST_STORE": f"sqlite:///{folder}/holdfast.db"})
+        settings = load({}, {"HOLDFAST_STORE": f"sqlite:///{folder}/holdfast.db", "HOLDFAST_TURN_LIMIT": _TURN_LIMIT})
 
         def begin(engine: Engine) -> None:
             measuring.append(asyncio.get_running_loop().create_task(measure(asked, engine, stop)))
