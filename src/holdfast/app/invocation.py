@@ -93,7 +93,7 @@ class Invocation(msgspec.Struct, frozen=True, eq=False, gc=False):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     is_async: bool
-    starts: Callable[[], None] = nothing
+    starts: Callable[[], None] | None = None
     outlives: Callable[[ThreadCall], None] | None = None
 
 
@@ -160,13 +160,21 @@ class Invoker:
         this = asyncio.current_task(loop)
         assert this is not None  # noqa: S101 - a coroutine of asyncio runs in a task
         cancelled = this.cancelling()
-        until = loop.time() + invocation.task.timeout
-        work = _begun(invocation)
+        task = invocation.task
+        until = loop.time() + task.timeout
+        try:  # what _begun() does, written out: every step comes here
+            if invocation.starts is not None:
+                invocation.starts()
+            work = invocation.function(*invocation.args, **invocation.kwargs)
+        except BaseException as raised:
+            if _passable(raised) is raised:
+                raise
+            raise Escaped(raised) from None
         if type(work) is not CoroutineType:
             work = _awaiting(work)
         running = self._running
         running.entries += 1
-        running.task = invocation.task
+        running.task = task
         awaited: Any = None
         error: Exception | asyncio.CancelledError | None = None
         try:
@@ -183,7 +191,7 @@ class Invoker:
             running.task = None
         if error is None:
             waits()
-            return await self._waiting(this, invocation.task, work, awaited, until, cancelled)
+            return await self._waiting(this, task, work, awaited, until, cancelled)
         try:
             raise await self._told(error, this, cancelled)
         finally:
@@ -355,7 +363,8 @@ async def _awaiting(work: Any) -> Any:
 def _begun(invocation: Invocation) -> Any:
     """Call the function; of an `async def` that gives its coroutine."""
     try:
-        invocation.starts()
+        if invocation.starts is not None:
+            invocation.starts()
         return invocation.function(*invocation.args, **invocation.kwargs)
     except BaseException as error:
         if _passable(error) is error:

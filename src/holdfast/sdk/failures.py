@@ -94,6 +94,8 @@ def trace_of(error: BaseException) -> str:
 
 def innermost(error: BaseException | None) -> BaseException | None:
     """Find what stops the code in a group of errors, if it is there; else it is the group."""
+    if error is None:
+        return None
     for one in _within(error):
         if isinstance(one, (NotDeterministic, ProgramStuck)):
             return one
