@@ -15,6 +15,7 @@ from holdfast.core import events as e
 from holdfast.core.payload import JSON, Payload
 from holdfast.core.retry import Failure
 from holdfast.core.run import PARKED, RUNNING, SUSPENDED, WORKER_DIED, Run, evolve
+from holdfast.core.sharing import ordered
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import RunRow, StoredEvent, StoredRun
 
@@ -178,7 +179,7 @@ def why_it_stands(run: Run) -> str | None:
 
 def parked_steps(run: Run) -> list[str]:
     """Name the steps and effects that wait for a person, in the order they were asked for."""
-    return [step_id for step_id, step in run.open_steps.items() if step.parked is not None]
+    return [step_id for step_id in ordered(run.open_steps) if run.open_steps[step_id].parked is not None]
 
 
 def parked_effects(run: Run) -> list[str]:

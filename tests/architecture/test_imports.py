@@ -62,9 +62,9 @@ def test_a_planted_wrong_import_is_found(module: str, line: str, contract: str, 
     assert any(contract in told and told.endswith("BROKEN") for told in linted.stdout.splitlines()), linted.stdout
 
 
-def test_core_imports_the_standard_library_and_msgspec_and_nothing_else() -> None:
+def test_core_imports_the_standard_library_and_frozen_values_and_nothing_else() -> None:
     foreign = {name for name in imports_of(SOURCE / "core") if name not in sys.stdlib_module_names}
-    assert foreign <= {"holdfast", "msgspec"}
+    assert foreign <= {"holdfast", "msgspec", "rpds"}
 
 
 def test_core_reads_no_clock_and_draws_no_number() -> None:

@@ -65,7 +65,7 @@ def test_a_parked_step_is_not_failed_by_what_comes_late_and_a_success_counts() -
     past = (started(), scheduled(), STEP_PARKED)
     given(*past).when(FailStep(step_id="read#1", attempt=1, error=TIMEOUT)).then_nothing()
     run = given(*past).when(CompleteStep(step_id="read#1", attempt=1, result=payload("2"))).then(completed())
-    assert run.parked_steps == frozenset()
+    assert not run.parked_steps
 
 
 def test_a_step_that_waits_for_its_next_attempt_is_not_parked_by_the_last_one() -> None:
@@ -77,7 +77,7 @@ def test_a_step_that_waits_for_its_next_attempt_is_not_parked_by_the_last_one() 
 def test_a_parked_step_can_be_abandoned_and_its_run_terminated() -> None:
     past = (started(), scheduled(), STEP_PARKED)
     run = given(*past).when(AbandonStep(step_id="read#1")).then(e.StepAbandoned(step_id="read#1"))
-    assert run.parked_steps == frozenset()
+    assert not run.parked_steps
     given(*past).when(TerminateRun(reason="enough")).then(e.RunTerminated(reason="enough"))
 
 

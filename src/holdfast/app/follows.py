@@ -15,6 +15,7 @@ from holdfast.core import events as e
 from holdfast.core.retry import MICROS
 from holdfast.core.run import Run, task
 from holdfast.core.settling import OpenStep
+from holdfast.core.sharing import ordered
 from holdfast.ports.store import AttemptRow, TimerRow
 
 Settled = e.StepCompleted | e.StepFailed | e.StepAbandoned | e.StepCancelled
@@ -145,9 +146,11 @@ def set_timer(draft: Draft, live: LiveRun, timer_id: str, due_at: int) -> None:
 
 def rearm(draft: Draft, live: LiveRun) -> None:
     """Timers of a parked run waited; those that are overdue fire now."""
-    for timer_id, due_at in live.run.timers.items():
-        set_timer(draft, live, timer_id, due_at)
-    for step_id, step in live.run.open_steps.items():
+    run = live.run
+    for timer_id in ordered(run.timers):
+        set_timer(draft, live, timer_id, run.timers[timer_id])
+    for step_id in ordered(run.open_steps):
+        step = run.open_steps[step_id]
         if step.due_at is not None:
             set_timer(draft, live, retry_timer(step_id, step.attempt), step.due_at)
 

@@ -37,7 +37,7 @@ NewProgram = Callable[[str, int], EvictableProgram]
 class LiveRun:
     """One run in memory."""
 
-    __slots__ = ("_trace", "last_at", "program", "run", "shard", "size", "started_at", "uncommitted")
+    __slots__ = ("_trace", "last_at", "program", "run", "shard", "size", "started_at", "uncommitted", "weighed_at")
 
     def __init__(self, run: Run, shard: int) -> None:
         self.run = run
@@ -47,6 +47,7 @@ class LiveRun:
         self.started_at = 0
         self.uncommitted = 0
         self.size = RUN_BYTES
+        self.weighed_at = 0
         self._trace = ""
 
     @property
@@ -109,6 +110,9 @@ class LiveRuns:
             if not live.uncommitted:  # else its end is still on its way, on top of this draft
                 self.drop((run.run_id,))
             return
+        if run.seq - live.weighed_at < len(run.open_steps):
+            return  # a run of many steps is weighed once in as many events
+        live.weighed_at = run.seq
         size = RUN_BYTES + len(run.input.data)
         for step in run.open_steps.values():
             size += len(step.scheduled.input.data)

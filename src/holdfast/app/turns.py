@@ -34,6 +34,7 @@ from holdfast.core.commands import (
 )
 from holdfast.core.replay import ProgramStuck, advance, resume
 from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, evolve, outcome
+from holdfast.core.sharing import ordered
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import InboxRow, StoredEvent
 from holdfast.sdk.failures import describe, trace_of
@@ -297,8 +298,9 @@ class Turns:
         """Close what an ended run leaves open, and tell its consumers."""
         run = live.run
         mine = (run.run_id, run.incarnation)
-        for step_id in before.open_steps.keys() - run.unsettled.keys():
-            close(draft, run, step_id, before)
+        for step_id in ordered(before.open_steps):
+            if step_id not in run.unsettled:
+                close(draft, run, step_id, before)
         for step_id, step in run.unsettled.items():
             effect_requests.ask(draft, live, step_id, Cancel(who=self._process))
             if step.due_at is not None:
@@ -307,7 +309,7 @@ class Turns:
                 self._follows.expect(draft, live, step, 0, at, step.due_at)
             elif step_id not in before.open_steps:
                 self._follows.expect(draft, live, step, 0, at)
-        for timer_id in before.timers:
+        for timer_id in ordered(before.timers):
             draft.timers[(*mine, timer_id)] = None
         if live.program is not None:
             live.program.evict()

@@ -9,7 +9,8 @@ Laws of this file:
 - The state holds what is open, nothing that grows with history.
 """
 
-from typing import Any, TypeVar, assert_never
+from collections.abc import Mapping
+from typing import Any, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -45,8 +46,7 @@ from holdfast.core.commands import (
 from holdfast.core.payload import NOTHING, Payload, same
 from holdfast.core.retry import MICROS
 from holdfast.core.settling import OpenStep, abandoned, after_failure, after_verdict, resolution
-
-Value = TypeVar("Value")
+from holdfast.core.sharing import FEW, added, ordered, without
 
 RUNNING = "RUNNING"
 SUSPENDED = "SUSPENDED"
@@ -86,14 +86,14 @@ class Run(msgspec.Struct, frozen=True):
     version: str = ""
     input: Payload = NOTHING
     attributes: dict[str, str] = {}
-    open_steps: dict[str, OpenStep] = {}
-    timers: dict[str, int] = {}
+    open_steps: Mapping[str, OpenStep] = {}
+    timers: Mapping[str, int] = {}
     counters: dict[str, int] = {}
-    explicit_ids: frozenset[str] = frozenset()
+    explicit_ids: Mapping[str, None] = {}
     cancelling: bool = False
     cancels: frozenset[str] = frozenset()
     parked: e.RunParked | None = None
-    parked_steps: frozenset[str] = frozenset()
+    parked_steps: Mapping[str, None] = {}
     unsettled: dict[str, OpenStep] = {}
     """Effects that were open when the run ended: the ledger still goes on to their verdict."""
 
@@ -103,7 +103,8 @@ class Run(msgspec.Struct, frozen=True):
         if self.parked is not None:
             return self.parked.reason
         if self.parked_steps and not self.timers and len(self.parked_steps) == len(self.open_steps):
-            return WORKER_DIED if self.parked_plainly else EFFECT_PARKED
+            plainly = any(not self.open_steps[step_id].is_effect for step_id in self.parked_steps)
+            return WORKER_DIED if plainly else EFFECT_PARKED
         return None
 
     @property
@@ -280,12 +281,18 @@ def evolve(run: Run, event: e.Event) -> Run:
     # Every step comes by these two: plain tests cost a third of a `match` (docs/performance.md).
     if isinstance(event, e.StepScheduled):
         step_id, name = event.step_id, event.name
-        opened = {**run.open_steps, step_id: OpenStep(event)}
+        steps, step = run.open_steps, OpenStep(event)
+        # The first of the two is what `added` does, written out.
+        opened = {**steps, step_id: step} if len(steps) < FEW else added(steps, step_id, step)
         number = run.counters.get(name, 0) + 1
         if step_id == f"{name}#{number}":
             return replace(run, seq=seq, open_steps=opened, counters={**run.counters, name: number})
-        return replace(run, seq=seq, open_steps=opened, explicit_ids=run.explicit_ids | {step_id})
+        return replace(run, seq=seq, open_steps=opened, explicit_ids=added(run.explicit_ids, step_id, None))
     if isinstance(event, e.StepCompleted) and not run.parked_steps:
+        if len(run.open_steps) < FEW:  # what `without` does, written out
+            rest = {**run.open_steps}
+            rest.pop(event.step_id, None)
+            return replace(run, seq=seq, open_steps=rest)
         return replace(run, seq=seq, open_steps=without(run.open_steps, event.step_id))
     match event:
         case e.RunStarted():
@@ -306,8 +313,8 @@ def evolve(run: Run, event: e.Event) -> Run:
                 open_steps={},
                 timers={},
                 parked=None,
-                parked_steps=frozenset(),
-                unsettled={step_id: step for step_id, step in run.open_steps.items() if step.is_effect},
+                parked_steps={},
+                unsettled={step_id: run.open_steps[step_id] for step_id in effects_of(run)},
             )
         case (
             e.StepCompleted(step_id=step_id)
@@ -315,7 +322,7 @@ def evolve(run: Run, event: e.Event) -> Run:
             | e.StepAbandoned(step_id=step_id)
             | e.StepCancelled(step_id=step_id)
         ):
-            parked = run.parked_steps and run.parked_steps - {step_id}
+            parked = run.parked_steps and without(run.parked_steps, step_id)
             return replace(run, seq=seq, open_steps=without(run.open_steps, step_id), parked_steps=parked)
         case e.StepRetried(step_id=step_id, attempt=attempt, due_at=due_at):
             return changed(run, step_id, attempt=attempt, due_at=due_at, resolving=False)
@@ -328,7 +335,7 @@ def evolve(run: Run, event: e.Event) -> Run:
         case e.StepParked(step_id=step_id, reason=reason):
             return changed(run, step_id, parked=reason)
         case e.TimerStarted(timer_id=timer_id, due_at=due_at):
-            return replace(run, seq=seq, timers={**run.timers, timer_id: due_at})
+            return replace(run, seq=seq, timers=added(run.timers, timer_id, due_at))
         case e.TimerFired(timer_id=timer_id) | e.TimerCancelled(timer_id=timer_id):
             return replace(run, seq=seq, timers=without(run.timers, timer_id))
         case e.SignalReceived() | e.SignalRefused():
@@ -346,23 +353,25 @@ def evolve(run: Run, event: e.Event) -> Run:
             assert_never(event)
 
 
+def effects_of(run: Run) -> list[str]:
+    """Name the open effects, in the order they were asked for."""
+    return [step_id for step_id in ordered(run.open_steps) if run.open_steps[step_id].is_effect]
+
+
 def changed(run: Run, step_id: str, **fields: Any) -> Run:
     """Change an open step by the event that comes next."""
     step = msgspec.structs.replace(run.open_steps[step_id], **fields)
-    rest = run.parked_steps - {step_id}
+    parked = run.parked_steps
+    if step.parked is not None:
+        parked = added(parked, step_id, None)
+    elif step_id in parked:
+        parked = without(parked, step_id)
     return msgspec.structs.replace(
         run,
         seq=run.seq + 1,
-        open_steps={**run.open_steps, step_id: step},
-        parked_steps=rest if step.parked is None else rest | {step_id},
+        open_steps=added(run.open_steps, step_id, step),
+        parked_steps=parked,
     )
-
-
-def without(mapping: dict[str, Value], key: str) -> dict[str, Value]:
-    """Copy a mapping without `key`."""
-    rest = dict(mapping)
-    rest.pop(key, None)
-    return rest
 
 
 def react(run: Run, event: e.Event) -> ExecuteStep | None:
