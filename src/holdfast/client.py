@@ -174,6 +174,7 @@ class Client:
             namespace=profile.namespace,
             shards=profile.shards,
             publishes=not profile.embedded,
+            schemas=profile.schemas,
         )
         self._stack.push_async_callback(self._door.close)
         return self
@@ -294,7 +295,7 @@ class Client:
 
     async def _refuse_other(self, run: str, command: StartRun) -> None:
         """Raise RunExists if the run of this id is about something else."""
-        stored = await self.door.store.history(run)
+        stored = await self.door.history(run)
         if stored is None:
             return
         began = self.door.codec.decode_event(stored.history[0].type, stored.history[0].data)

@@ -206,3 +206,13 @@ async def test_a_redis_that_refuses_what_is_asked_is_done_without(keys: RedisKey
         await redis.config_set("maxmemory", "0")
     await until_it_answers(keys)
     assert list(await keys.claim(["known"], "bob", 10)) == [Claimed()]
+
+
+async def test_a_value_of_a_newer_release_is_no_result_and_no_claim(keys: RedisKeys, redis: Redis) -> None:
+    for value in (b"x-of-a-newer-kind", b"", b"\xff"):
+        await redis.set("shop:k", value)
+        assert await keys.claim(["k"], "me", 60) == [Claimed()]
+    await redis.set("shop:k", b"c\xff\xfe")
+    assert await keys.claim(["k"], "me", 60) == [Held("\ufffd\ufffd")]
+    await keys.remember({"k": b"result"}, 60)
+    assert await keys.claim(["k"], "me", 60) == [Known(b"result")]

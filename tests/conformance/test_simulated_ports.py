@@ -16,6 +16,7 @@ from holdfast.testing.conformance.keys import Advance, Flush, KeysConformance
 from holdfast.testing.conformance.ledger import LedgerConformance
 from holdfast.testing.conformance.log import PARTITIONS, LogConformance
 from holdfast.testing.conformance.rows import SHARDS
+from holdfast.testing.conformance.schemas import SchemasConformance
 from holdfast.testing.conformance.store import StoreConformance
 from tests.simulation.broker import Broker
 from tests.simulation.databases import Database, SimulatedDatabases
@@ -25,6 +26,7 @@ from tests.simulation.keys import KeyServer, SimulatedKeys
 from tests.simulation.ledger import SimulatedLedger
 from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import Life
+from tests.simulation.schemas import SimulatedSchemas
 from tests.simulation.store import SimulatedStore, Truth
 from tests.simulation.wire import Wire
 
@@ -81,6 +83,11 @@ class TestSimulatedLedger(Simulated, LedgerConformance):
 class TestSimulatedDeaths(Simulated, DeathsConformance):
     def deaths_of(self, store: SimulatedStore) -> SimulatedDeaths:
         return SimulatedDeaths(store.truth.deaths, store.truth, store.wire)
+
+
+class TestSimulatedSchemas(Simulated, SchemasConformance):
+    def schemas_of(self, store: SimulatedStore) -> SimulatedSchemas:
+        return SimulatedSchemas(store.truth.schemas, store.truth, store.wire)
 
 
 class TestSimulatedDatabase(OnceLaws):

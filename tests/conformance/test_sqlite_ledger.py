@@ -134,9 +134,9 @@ async def test_a_file_of_the_first_schema_gets_a_ledger_and_keeps_what_it_held(f
     await store.close()
     with pytest.raises(NotInstalled, match="older schema, 0002_ledger"):
         await store.open()
-    assert await store.pending_migrations() == ["0002_ledger", "0003_conflicts", "0004_deaths"]
+    assert await store.pending_migrations() == ["0002_ledger", "0003_conflicts", "0004_deaths", "0005_schemas"]
 
-    assert await store.install(SHARDS) == ["0002_ledger", "0003_conflicts", "0004_deaths"]
+    assert await store.install(SHARDS) == ["0002_ledger", "0003_conflicts", "0004_deaths", "0005_schemas"]
 
     await store.open()
     assert [event.type for event in (await store.load(["r"]))["r"].history] == ["RunStarted"]

@@ -164,7 +164,7 @@ async def test_a_schema_of_the_first_version_gets_a_ledger_while_that_version_go
         store = PostgresStore(servers.postgres, namespace)
         with pytest.raises(NotInstalled, match="older schema, 0002_ledger"):
             await store.open()
-        assert await store.pending_migrations() == ["0002_ledger", "0003_conflicts", "0004_deaths"]
+        assert await store.pending_migrations() == ["0002_ledger", "0003_conflicts", "0004_deaths", "0005_schemas"]
 
         await older.execute("INSERT INTO history VALUES ('r', 0, 2, 'RunCompleted', '', 2)")
         await older.execute("UPDATE shards SET last_batch = 1 WHERE shard = 0")
@@ -172,6 +172,7 @@ async def test_a_schema_of_the_first_version_gets_a_ledger_while_that_version_go
             "0002_ledger",
             "0003_conflicts",
             "0004_deaths",
+            "0005_schemas",
         ]  # beside the older version's open transaction
         await older.commit()
 

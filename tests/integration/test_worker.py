@@ -9,24 +9,28 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.adapters.avro import AvroCodec
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.memory import MemoryKeys
-from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
+from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteSchemas, SqliteStore
 from holdfast.app.duplicates import key_of
 from holdfast.app.effects import carrier
 from holdfast.app.invocation import Invoker
 from holdfast.app.records import Topics, Wire
+from holdfast.app.schemas import SchemaCache
 from holdfast.app.worker import Execution, Worker
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import Payload
 from holdfast.ports.keys import Claimed, Held, Known
+from holdfast.ports.log import Outgoing
 from holdfast.sdk.definitions import step
 from holdfast.sdk.effects import effect
 from holdfast.testing.conformance.effects import effect as planned
 from holdfast.testing.conformance.effects import plan
 from holdfast.testing.conformance.rows import owner
 from tests.integration.running import CODEC, NAMESPACE, SHARDS, FastClock, install
+from tests.unit.newer import RELEASE, NewerCodec, noted
 
 begun: Counter[str] = Counter()
 gates: dict[str, asyncio.Event] = {}
@@ -80,33 +84,35 @@ class SlowKeys(MemoryKeys):
 class Bench:
     """One worker, with the log and the keys around it."""
 
-    def __init__(self, store: SqliteStore, log: EmbeddedLog) -> None:
+    def __init__(self, store: SqliteStore, log: EmbeddedLog, codec: AvroCodec) -> None:
         self.keys = SlowKeys()
         self.invoker = Invoker(1)
-        self._log = log
+        self.log = log
+        self.schemas = SqliteSchemas(store)
         self._store = store
-        self._wire = Wire(Topics(NAMESPACE), CODEC, SHARDS)
         effects = carrier(
             ledger_=SqliteLedger(store), store=store, clock=FastClock(), host=LinuxHost(),
             databases=NamedDatabases({}), process="worker", invoker=self.invoker,
         )  # fmt: skip
         self.worker = Worker(
-            store=store, log_=log, keys=self.keys, clock=FastClock(), codec=CODEC, namespace=NAMESPACE, shards=SHARDS,
+            store=store, log_=log, keys=self.keys, clock=FastClock(), codec=codec, namespace=NAMESPACE, shards=SHARDS,
             queues=["default"], process="worker", execution=Execution(store, effects),
+            schemas=SchemaCache(codec, self.schemas),
         )  # fmt: skip
 
     async def put(self, *names: str) -> None:
         for name in names:
             await self.send(task(name))
 
-    async def send(self, told: ExecuteStep) -> None:
-        await self._log.publish([self._wire.task(told, 0, "0" * 32)])
+    async def send(self, told: ExecuteStep, codec: AvroCodec = CODEC) -> None:
+        wire = Wire(Topics(NAMESPACE), codec, SHARDS)
+        await self.log.publish([wire.task(told, 0, "0" * 32)])
 
     async def plan(self, effect_id: str) -> None:
         await plan(await owner(self._store), planned(effect_id))
 
     async def results(self) -> list[StepResult]:
-        tail = await self._log.tail(f"{NAMESPACE}.results.v1", earliest=True)
+        tail = await self.log.tail(f"{NAMESPACE}.results.v1", earliest=True)
         try:
             await tail.watch(range(SHARDS))
             return [CODEC.decode_result(record.value) for record in await tail.poll(0.2, 100)]
@@ -115,13 +121,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(path: Path) -> AsyncIterator[Bench]:
+async def bench(path: Path, codec: AvroCodec | None = None) -> AsyncIterator[Bench]:
     await install(path)
     store = SqliteStore(path)
     await store.open()
     log = EmbeddedLog(store)
     await log.open()
-    one = Bench(store, log)
+    one = Bench(store, log, codec or AvroCodec())
     serving = asyncio.get_running_loop().create_task(one.worker.serve())
     try:
         await one.worker.ready.wait()
@@ -213,3 +219,69 @@ async def test_the_usual_duplicate_of_an_effect_never_reaches_the_ledger(tmp_pat
                 await one.keys.close()  # everything is forgotten
         counted = one.worker._execution.duplicates  # noqa: SLF001 - what the log says when the worker leaves
         assert (begun["r"], counted.by_keys, counted.by_ledger, counted.share) == (1, 1, 1, 0.5)
+
+
+async def raw_results(one: Bench, number: int) -> list[bytes]:
+    tail = await one.log.tail(f"{NAMESPACE}.results.v1", earliest=True)
+    found: list[bytes] = []
+    try:
+        await tail.watch(range(SHARDS))
+        while len(found) < number:
+            found += [record.value for record in await tail.poll(0.05, 100)]
+    finally:
+        await tail.close()
+    return found
+
+
+async def test_a_remembered_result_that_cannot_be_read_here_is_as_if_it_were_not_remembered(tmp_path: Path) -> None:
+    async with bench(tmp_path / "holdfast.db") as one:
+        for name, value in (("a", NewerCodec().encode_result(said("a"))), ("b", b"from another time")):
+            await one.keys.remember({key_of(task(name)): value}, 60)
+        await one.put("a", "b")
+        while len(found := await one.results()) < 2:
+            await asyncio.sleep(0.005)
+        assert {result.run_id: result.result for result in found} == {
+            name: Payload(data=f'"{name}"'.encode()) for name in ("a", "b")
+        }
+        assert begun == {"a": 1, "b": 1}
+
+
+async def test_a_remembered_result_of_a_newer_release_is_published_with_all_that_it_tells(tmp_path: Path) -> None:
+    newer = NewerCodec()
+    codec = AvroCodec()
+    codec.learn(newer.schemas(RELEASE))
+    async with bench(tmp_path / "holdfast.db", codec) as one:
+        remembered = newer.encode_result(said("a"))
+        await one.keys.remember({key_of(task("a")): remembered}, 60)
+        await one.put("a")
+        assert await raw_results(one, 1) == [remembered]
+        assert begun["a"] == 0
+
+
+async def test_a_task_of_a_newer_schema_is_executed(tmp_path: Path) -> None:
+    newer = NewerCodec()
+    async with bench(tmp_path / "holdfast.db") as one:
+        await one.schemas.register(newer.schemas(RELEASE))
+        await one.send(task("a"), newer)
+        while not (found := await one.results()):
+            await asyncio.sleep(0.005)
+        assert [result.run_id for result in found] == ["a"]
+
+
+async def test_a_task_of_a_type_that_is_newer_is_left_and_no_dead_letter(tmp_path: Path) -> None:
+    async with bench(tmp_path / "holdfast.db") as one:
+        await one.schemas.register(NewerCodec().schemas(RELEASE))
+        await one.log.publish([Outgoing(f"{NAMESPACE}.tasks.default.v1", b"a/s", noted("a"))])
+        await one.put("b")
+        while not (found := await one.results()):
+            await asyncio.sleep(0.005)
+        assert [result.run_id for result in found] == ["b"]
+        tail = await one.log.tail(f"{NAMESPACE}.dlq.v1", earliest=True)
+        await tail.watch(range(SHARDS))
+        assert await tail.poll(0.05, 10) == []
+        await tail.close()
+
+
+def said(name: str) -> StepResult:
+    result = Payload(data=f'"{name}"'.encode())
+    return StepResult(run_id=name, incarnation=0, step_id="worker_step#1", attempt=1, result=result)

@@ -28,6 +28,7 @@ from tests.simulation.log import SimulatedLog
 from tests.simulation.loop import Life
 from tests.simulation.provider import Till
 from tests.simulation.recorder import SimulatedChildren, SimulatedRecords
+from tests.simulation.schemas import SimulatedSchemas
 from tests.simulation.store import SimulatedStore
 from tests.simulation.wire import Wire
 from tests.simulation.workflows import HERE
@@ -128,6 +129,7 @@ class Process:
             store=store,
             ledger=ledger,
             deaths=SimulatedDeaths(world.truth.deaths, world.truth, self.wire),
+            schemas=SimulatedSchemas(world.truth.schemas, world.truth, self.wire),
             log=log,
             keys=SimulatedKeys(world.keys, self.wire),
             codec=CODEC,

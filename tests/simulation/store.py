@@ -33,6 +33,7 @@ from holdfast.ports.store import (
 from tests.simulation.deaths import Obituaries
 from tests.simulation.faults import STEAL
 from tests.simulation.ledger import Rows
+from tests.simulation.schemas import SchemaRows
 from tests.simulation.wire import Wire
 
 COMMITTED = Committed()
@@ -56,6 +57,7 @@ class Truth:
         self.heard = heard
         self.ledger = Rows(now)
         self.deaths = Obituaries(now)
+        self.schemas = SchemaRows()
         self.away = False
         self.failovers = 0
         self.facts: dict[str, str] = {}

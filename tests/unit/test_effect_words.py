@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.app.duplicates import is_final, key_of
-from holdfast.app.intake import as_command
+from holdfast.app.reading import as_command
 from holdfast.app.turns import park
 from holdfast.core import events as e
 from holdfast.core.commands import ExecuteStep, HearLedger, StepResult

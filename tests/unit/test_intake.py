@@ -6,8 +6,10 @@ import pytest
 
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.app.drafts import Input, Redirect, positions_of
-from holdfast.app.intake import BACKLOG, SLICE, Intake, as_command
+from holdfast.app.intake import BACKLOG, SLICE, Intake
+from holdfast.app.reading import RecordReader, as_command
 from holdfast.app.records import Topics, Wire
+from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import (
     Addressed,
     CancelRun,
@@ -29,7 +31,8 @@ TOPICS = Topics("t")
 
 
 def intake() -> Intake:
-    return Intake(codec=CODEC, wire=Wire(TOPICS, CODEC, SHARDS), shards=SHARDS)
+    reader = RecordReader(CODEC, Wire(TOPICS, CODEC, SHARDS), SHARDS, SchemaCache(CODEC))
+    return Intake(reader=reader, shards=SHARDS)
 
 
 def inputs(*names: str) -> list[Input]:

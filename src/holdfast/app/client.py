@@ -7,18 +7,20 @@ Laws of this file:
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 
 from holdfast.app.chance import new_id
 from holdfast.app.records import Topics, Wire, rfc3339
-from holdfast.core import events as e
+from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import Addressed, Command, RunOutcome
 from holdfast.core.identity import run_id as checked
 from holdfast.core.identity import shard_of
-from holdfast.core.run import ENDED, PARKED, Run, evolve, outcome
+from holdfast.core.run import ENDED, PARKED, Run, outcome
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec, Unreadable
 from holdfast.ports.log import Log, Outgoing, Tail, TopicMissing, Unreachable
-from holdfast.ports.store import RunRow, Store, StoredRun
+from holdfast.ports.store import RunRow, Store, StoredRun, Unavailable
 
 LOOK_UP = 5.0
 FALLBACK = 2.0
@@ -30,10 +32,20 @@ class Door:
     """The way in for commands, by the log."""
 
     def __init__(
-        self, *, store: Store, log_: Log, clock: Clock, codec: Codec, namespace: str, shards: int, publishes: bool
+        self,
+        *,
+        store: Store,
+        log_: Log,
+        clock: Clock,
+        codec: Codec,
+        namespace: str,
+        shards: int,
+        publishes: bool,
+        schemas: SchemaCache | None = None,
     ) -> None:
         self.store = store
         self.codec = codec
+        self._schemas = schemas or SchemaCache(codec)
         self.topics = Topics(namespace)
         self.wire = Wire(self.topics, codec, shards)
         self.shards = shards
@@ -72,7 +84,7 @@ class Door:
         if not self._publishes:
             return None
         if self._outcomes is None:
-            self._outcomes = Outcomes(self._log, self.codec, self.topics, self.shards)
+            self._outcomes = Outcomes(self._log, self.codec, self.topics, self.shards, self._schemas)
         return await self._outcomes.expect(run)
 
     async def outcome(
@@ -98,7 +110,7 @@ class Door:
         return told.result()
 
     async def _look(self, run: str, *, stop_when_parked: bool) -> RunOutcome | RunRow | None:
-        stored = await self.store.history(run)
+        stored = await self.history(run)
         if stored is None:
             return None
         if stored.row.status in ENDED:
@@ -107,11 +119,18 @@ class Door:
             return stored.row
         return None
 
+    async def history(self, run: str) -> StoredRun | None:
+        """Read a run whole, and see to it that its events can be read."""
+        stored = await self.store.history(run)
+        if stored is not None:
+            await self._schemas.prepare(one.data for one in stored.history)
+        return stored
+
     async def find(self, run: str, wait: float = LOOK_UP) -> StoredRun | None:
         """Read a run; one that was just started is waited for up to `wait` seconds."""
         until = self._clock.monotonic() + wait
         while True:
-            stored = await self.store.history(run)
+            stored = await self.history(run)
             if stored is not None or self._clock.monotonic() >= until:
                 return stored
             await asyncio.sleep(SETTLE)
@@ -122,24 +141,21 @@ class Door:
 
 
 def outcome_of(stored: StoredRun, codec: Codec) -> RunOutcome | None:
-    """Read the outcome out of a run's history."""
-    run = Run(stored.row.run_id, stored.row.incarnation)
-    event: e.Event | None = None
-    for one in stored.history:
-        event = codec.decode_event(one.type, one.data)
-        run = evolve(run, event)
-    if event is None:
+    """Read the outcome of a run out of its row and its last event: what was between may be a newer release's."""
+    if not stored.history:
         return None
-    ended_at = stored.history[-1].at
-    return outcome(run, event, started_at=stored.row.started_at, ended_at=ended_at)
+    row, last = stored.row, stored.history[-1]
+    run = Run(row.run_id, row.incarnation, workflow=row.workflow, version=row.version, attributes=row.attributes)
+    return outcome(run, codec.decode_event(last.type, last.data), started_at=row.started_at, ended_at=last.at)
 
 
 class Outcomes:
     """Hears outcomes as they come by on their topic; reads only the partitions of runs that are waited for."""
 
-    def __init__(self, log_: Log, codec: Codec, topics: Topics, shards: int) -> None:
+    def __init__(self, log_: Log, codec: Codec, topics: Topics, shards: int, schemas: SchemaCache) -> None:
         self._log = log_
         self._codec = codec
+        self._schemas = schemas
         self._topics = topics
         self._shards = shards
         self._tail: Tail | None = None
@@ -185,10 +201,10 @@ class Outcomes:
                 told = self._waiting.pop((record.key or b"").decode(errors="replace"), None)
                 if told is None or told.done():
                     continue
-                try:
-                    told.set_result(self._codec.decode_outcome(record.value))
-                except Unreadable:
-                    continue
+                # What cannot be read here is read from the store by whoever waits, after a while.
+                with suppress(Unreadable, Unavailable):
+                    outcome = await self._schemas.read(partial(self._codec.decode_outcome, record.value))
+                    told.set_result(outcome)
 
     async def close(self) -> None:
         if self._reading is not None:

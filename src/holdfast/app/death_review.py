@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from holdfast.app.deaths import DeathWatch
+from holdfast.app.schemas import SchemaCache
 from holdfast.core.run import Run, evolve
 from holdfast.ports.codec import Codec, Unreadable
 from holdfast.ports.deaths import Death
@@ -21,8 +22,9 @@ DAY: Final = 86_400_000_000
 class DeathReview:
     """Looks at the runs of which processes died, some at a time."""
 
-    def __init__(self, store: Store, codec: Codec, deaths: DeathWatch) -> None:
+    def __init__(self, store: Store, codec: Codec, deaths: DeathWatch, schemas: SchemaCache) -> None:
         self._store = store
+        self._schemas = schemas
         self._codec = codec
         self._deaths = deaths
         self._after = ""
@@ -39,6 +41,7 @@ class DeathReview:
         if not runs:
             return
         stored = await self._store.load(runs)
+        await self._schemas.prepare(one.data for found in stored.values() for one in found.history)
         wanted = frozenset(runs)
         over = [death for death in deaths if death.run_id in wanted and self._is_over(death, stored, now)]
         await self._deaths.forget(over)

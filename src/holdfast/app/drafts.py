@@ -42,9 +42,13 @@ class TakeInbox(msgspec.Struct, frozen=True):
 
 
 class Redirect(msgspec.Struct, frozen=True):
-    """A record that is not for a run of ours: it goes on as a dead letter, or to its own partition."""
+    """A record that is not for a run of ours: it goes on as a dead letter, or to its own partition.
+
+    One `of_unknown_schema` is read again before its slice is handled, when the schemas were asked for.
+    """
 
     record: Outgoing
+    of_unknown_schema: bool = False
 
 
 class Input(msgspec.Struct, eq=False):

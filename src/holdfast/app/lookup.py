@@ -17,6 +17,8 @@ from holdfast.app.blobs import BlobShelf
 from holdfast.app.drafts import Input
 from holdfast.app.known import Known
 from holdfast.app.live import LiveRuns, recorded
+from holdfast.app.reading import RecordReader
+from holdfast.app.schemas import SchemaCache
 from holdfast.core import events as e
 from holdfast.core.commands import Command, CompleteStep, HearLedger, ResumeRun, SignalRun, StartRun
 from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check
@@ -32,9 +34,19 @@ class Lookup:
     """Asks the store about the runs of a slice."""
 
     def __init__(
-        self, store: Store, codec: Codec, live: LiveRuns, blobs: BlobShelf, default_version: Callable[[str], str]
+        self,
+        store: Store,
+        codec: Codec,
+        live: LiveRuns,
+        blobs: BlobShelf,
+        default_version: Callable[[str], str],
+        *,
+        reader: RecordReader,
+        schemas: SchemaCache,
     ) -> None:
         self._store = store
+        self._reader = reader
+        self._schemas = schemas
         self._codec = codec
         self._live = live
         self._blobs = blobs
@@ -46,7 +58,8 @@ class Lookup:
         self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def of(self, inputs: list[Input]) -> Known:
-        """Find out what a slice needs: histories, signals seen, blobs."""
+        """Find out what a slice needs: schemas, histories, signals seen, blobs."""
+        await self._reader.read_again(inputs)
         if self.doubtful:
             await self.learn_inbox(self._shards)
         known = Known(self._default_version)
@@ -110,7 +123,9 @@ class Lookup:
         if not wanted:
             return
         said: list[e.Event] = []
-        for run_id, stored in (await self._store.load(wanted)).items():
+        found = await self._store.load(wanted)
+        await self._schemas.prepare(one.data for stored in found.values() for one in stored.history)
+        for run_id, stored in found.items():
             try:
                 history = recorded(self._codec, stored)
             except Unreadable as error:
@@ -144,6 +159,7 @@ class Lookup:
         self._shards = frozenset(shards)
         self._unsure = UNSURE
         rows = await self._store.expired_inbox(shards, FOR_EVER, 1_000_000) if shards else ()
+        await self._schemas.prepare(row.data for row in rows)
         self._recent.clear()
         self._inbox = {}
         for row in rows:

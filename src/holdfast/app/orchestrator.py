@@ -14,7 +14,7 @@ from holdfast.app.blobs import BlobShelf
 from holdfast.app.commits import Commits, Failed, halves
 from holdfast.app.death_review import DeathReview
 from holdfast.app.deaths import UNWATCHED, DeathWatch
-from holdfast.app.drafts import Draft, Input, Redirect, positions_of
+from holdfast.app.drafts import Draft, Input, positions_of
 from holdfast.app.intake import Intake
 from holdfast.app.lapses import Lapses
 from holdfast.app.live import LiveRuns, NewProgram
@@ -23,8 +23,11 @@ from holdfast.app.oversize import put_aside
 from holdfast.app.ownership import Ownership
 from holdfast.app.patience import tries
 from holdfast.app.publisher import Published, Publisher
+from holdfast.app.reading import RecordReader
 from holdfast.app.records import Topics, Wire
 from holdfast.app.recovery import Recovery
+from holdfast.app.refused import set_aside, without_harm
+from holdfast.app.schemas import SchemaCache
 from holdfast.app.sweeper import Sweeper
 from holdfast.app.timers import DueTimers
 from holdfast.app.turns import Turns
@@ -32,14 +35,11 @@ from holdfast.app.unheard import Unheard
 from holdfast.core.commands import (
     Addressed,
     ExecuteStep,
-    ParkRun,
     ResumeRun,
     RunOutcome,
-    StartRun,
     StepResult,
 )
 from holdfast.core.identity import shard_of
-from holdfast.core.run import DeadLetter
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
 from holdfast.ports.ledger import Ledger
@@ -83,6 +83,7 @@ class Orchestrator:
         publishes: bool = True,
         cache_bytes: int = CACHE_BYTES,
         deaths: DeathWatch = UNWATCHED,
+        schemas: SchemaCache | None = None,
     ) -> None:
         self.topics = Topics(namespace)
         self.ready = asyncio.Event()
@@ -96,10 +97,12 @@ class Orchestrator:
         self._dispatch = dispatch
         self._wire = Wire(self.topics, codec, shards)
         blobs = BlobShelf(store)
-        self._intake = Intake(codec=codec, wire=self._wire, shards=shards)
+        schemas = schemas or SchemaCache(codec)
+        reader = RecordReader(codec, self._wire, shards, schemas)
+        self._intake = Intake(reader=reader, shards=shards)
         self._ownership = Ownership(store, process)
         self._timers = DueTimers()
-        self._lookup = Lookup(store, codec, self.live, blobs, default_version)
+        self._lookup = Lookup(store, codec, self.live, blobs, default_version, reader=reader, schemas=schemas)
         self._turns = Turns(
             codec=codec,
             wire=self._wire,
@@ -114,7 +117,7 @@ class Orchestrator:
             store, self._ownership, meanwhile=self._announce, committed=self._committed, failed=self._failed
         )
         self._publisher = Publisher(log_, self._ownership, self._acknowledge, self._too_large)
-        self._recovery = Recovery(store, codec, self._wire, publishes=publishes)
+        self._recovery = Recovery(store, codec, self._wire, schemas, publishes=publishes)
         self._sweeper = Sweeper(
             store=store,
             log_=log_,
@@ -126,7 +129,7 @@ class Orchestrator:
             put=self._intake.put,
             lapses=Lapses(ledger, process),
             unheard=Unheard(ledger, namespace),
-            deaths=DeathReview(store, codec, deaths),
+            deaths=DeathReview(store, codec, deaths, schemas),
         )
         self._membership: Membership | None = None
         self._generation = 0
@@ -230,7 +233,8 @@ class Orchestrator:
             try:
                 known = await self._lookup.of(mine)
             except BadData as bad:
-                self._set_aside(mine, str(bad))
+                for part in reversed(set_aside(mine, str(bad), self._wire)):
+                    self._intake.again(part)
                 continue
             except Unavailable as away:
                 log.warning("looking up waits: %s", away)
@@ -312,48 +316,10 @@ class Orchestrator:
             slices = halves(failure.draft.inputs)
             if len(slices) == 1:
                 log.error("the store refuses run %s: %s", slices[0][0].run_id, failure.bad)
-                slices = [self._without_harm(slices[0], failure.bad)]
+                slices = [without_harm(slices[0], failure.bad, self._wire)]
         slices.extend(draft.inputs for draft in on_top)
         for inputs in reversed(slices):
             self._intake.again(inputs)
-
-    def _set_aside(self, inputs: list[Input], text: str) -> None:
-        """The store cannot even be asked about a slice: find the message by halving, and put it aside whole."""
-        slices = halves(inputs)
-        if len(slices) == 1:
-            slices = [[one] for one in inputs]
-        if len(slices) > 1:
-            for part in reversed(slices):
-                self._intake.again(part)
-            return
-        (one,) = inputs
-        self._refuse(one, text)
-        if one.origin is not None:
-            dead = self._wire.dead(one.origin, "refused_by_store", text)
-            self._intake.again([Input(one.shard, "", Redirect(dead), origin=one.origin)])
-
-    def _refuse(self, one: Input, text: str) -> None:
-        if one.waiter is not None and not one.waiter.done():
-            one.waiter.set_exception(DeadLetter("refused_by_store", text))
-
-    def _without_harm(self, inputs: list[Input], text: str) -> list[Input]:
-        """Park the run whose data the store refuses; what came in for it is put aside whole."""
-        first = inputs[0]
-        parked: list[Input] = []
-        if isinstance(first.command, StartRun) and not first.careful:
-            plain = StartRun(workflow=first.command.workflow, version=first.command.version, input=first.command.input)
-            parked.append(Input(first.shard, first.run_id, plain, careful=1, waiter=first.waiter))
-        for one in inputs:
-            if not parked or one is not first:
-                self._refuse(one, text)
-            if one.origin is not None:
-                dead = self._wire.dead(one.origin, "refused_by_store", text)
-                parked.append(Input(one.shard, "", Redirect(dead), origin=one.origin))
-        if not first.careful:
-            detail = f"the store refuses what this run was about to write: {text}\nMend it, then: holdfast resume "
-            command = ParkRun(reason="refused_by_store", detail=detail + first.run_id)
-            parked.append(Input(first.shard, first.run_id, command, careful=1))
-        return parked
 
     # -- shards come and go
 

@@ -117,7 +117,8 @@ class Wire:
             topic=self.topics.tasks(task.queue), key=key, value=self._codec.encode_task(task), headers=headers
         )
 
-    def result(self, result: StepResult, at: int) -> Outgoing:
+    def result(self, result: StepResult, at: int, value: bytes | None = None) -> Outgoing:
+        """Say a result; `value` are its bytes, if it was put into words before: they may tell more than we know."""
         subject = result.run_id.encode()
         ce_id = f"{result.run_id}/{result.incarnation}/{result.step_id}/{result.attempt}/result"
         trace = trace_of(result.run_id, result.incarnation)
@@ -125,7 +126,7 @@ class Wire:
         return Outgoing(
             topic=self.topics.results,
             key=subject,
-            value=self._codec.encode_result(result),
+            value=self._codec.encode_result(result) if value is None else value,
             headers=headers,
             partition=shard_of(result.run_id, self.shards),
         )

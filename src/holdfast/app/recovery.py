@@ -7,11 +7,12 @@ Laws of this file:
 - A task is published again only while its attempt is open and went by the log.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from holdfast.app.drafts import Input, Resend
 from holdfast.app.live import recorded
 from holdfast.app.records import Wire, trace_of
+from holdfast.app.schemas import SchemaCache
 from holdfast.core import events as e
 from holdfast.core.identity import event_id
 from holdfast.core.run import Run, evolve, outcome, react
@@ -30,8 +31,11 @@ Attempt = tuple[str, int, str, int]
 class Recovery:
     """Reads what a shard's last owner left; where history is its own record (not `publishes`), only dead letters."""
 
-    def __init__(self, store: Store, codec: Codec, wire: Wire, *, publishes: bool = True) -> None:
+    def __init__(
+        self, store: Store, codec: Codec, wire: Wire, schemas: SchemaCache | None = None, *, publishes: bool = True
+    ) -> None:
         self._store = store
+        self._schemas = schemas or SchemaCache(codec)
         self._codec = codec
         self._wire = wire
         self.topics = wire.topics
@@ -41,7 +45,7 @@ class Recovery:
         """Make the records that the outbox still holds, and tell the last batch of each shard."""
         rows = await self._store.outbox(shards)
         spans = [span for row in rows for span in row.spans]
-        stored = await self._store.load({span.run_id for span in spans})
+        stored = await self.load({span.run_id for span in spans})
         # Attempts that were handed over in memory, or are settled by now, were never the log's: see `orphans`.
         attempts = await self._store.open_attempts(shards, FOR_EVER, EVERYTHING) if spans else []
         by_log = frozenset((a.run_id, a.incarnation, a.step_id, a.attempt) for a in attempts if a.sent_to is None)
@@ -53,6 +57,12 @@ class Recovery:
             if self._publishes or record.topic == self.topics.dlq
         ]
         return records, {row.shard: row.number for row in rows}
+
+    async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
+        """Load runs, and see to it that their events can be read."""
+        stored = await self._store.load(run_ids)
+        await self._schemas.prepare(one.data for found in stored.values() for one in found.history)
+        return stored
 
     def records(self, stored: StoredRun, span: Span, by_log: Collection[Attempt] = ()) -> list[Outgoing]:
         """Make the records of a stretch of history; tasks only of the attempts that went `by_log`."""

@@ -9,6 +9,7 @@ Laws of this file:
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -22,15 +23,16 @@ from holdfast.app.invocation import Invocation, Withdrawn, contained, origin
 from holdfast.app.oversize import put_aside
 from holdfast.app.patience import tries
 from holdfast.app.records import Topics, Wire
+from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import claim_check
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
 from holdfast.ports.clock import Clock
-from holdfast.ports.codec import Codec, Unreadable
+from holdfast.ports.codec import Codec, Newer, UnknownSchema, Unreadable
 from holdfast.ports.keys import Held, Keys, Known
 from holdfast.ports.log import Log, Outgoing, Record, Tasks, TooLarge, TopicMissing, Unreachable
-from holdfast.ports.store import Store
+from holdfast.ports.store import Store, Unavailable
 from holdfast.sdk.definitions import steps
 from holdfast.sdk.effects import Effect
 from holdfast.sdk.failures import failure_of
@@ -168,12 +170,14 @@ class Worker:
         instance: str | None = None,
         concurrency: int = CONCURRENCY,
         execution: Execution,
+        schemas: SchemaCache | None = None,
     ) -> None:
         self.ready = asyncio.Event()
         self._log = log_
         self._keys = keys
         self._clock = clock
         self._codec = codec
+        self._schemas = schemas or SchemaCache(codec)
         self._topics = Topics(namespace)
         self._wire = Wire(self._topics, codec, shards)
         self._queues = list(queues)
@@ -253,21 +257,51 @@ class Worker:
         for record in records:
             try:
                 readable.append((record, self._codec.decode_task(record.value)))
+            except UnknownSchema:
+                readable += await self._read_again(record)
             except Unreadable as error:
-                self._results.put_nowait(Said(record, self._wire.dead(record, error.reason, str(error))))
+                self._leave(record, error)
         names = [key_of(task) for _, task in readable]
         claims = await self._keys.claim(names, self._process, CLAIM) if names else []
         if self._stopping:
             await self._let_go(names)
             return  # nothing begins any more: they are not done, and go to whoever has the partitions next
         for (record, task), claim in zip(readable, claims, strict=True):
-            if isinstance(claim, Known):
-                self._count(task)
-                self._say(record, self._codec.decode_result(claim.result), None)
-            else:
+            if not isinstance(claim, Known) or not self._pass_on(record, task, claim.result):
                 running = asyncio.get_running_loop().create_task(self._work(record, task, held=isinstance(claim, Held)))
                 self._running.add(running)
                 running.add_done_callback(self._done)
+
+    async def _read_again(self, record: Record) -> list[tuple[Record, ExecuteStep]]:
+        """Read a task whose schema is not known yet, however long the store is away."""
+        async for number in tries():
+            try:
+                return [(record, await self._schemas.read(partial(self._codec.decode_task, record.value)))]
+            except Unavailable as away:
+                if number in {0, 5} or number % 20 == 0:
+                    log.warning("looking for the schema of a task waits: %s", away)
+            except Unreadable as error:
+                self._leave(record, error)
+                return []
+        raise AssertionError("tries() has no end")
+
+    def _leave(self, record: Record, error: Unreadable) -> None:
+        """Put a task aside that nobody can read; one for a newer release is sent again, as its attempt stays open."""
+        if isinstance(error, Newer):
+            log.warning("a task is left to a worker of release %s or newer: %s", error.release, error)
+            self._results.put_nowait(Said(record, None))
+        else:
+            self._results.put_nowait(Said(record, self._wire.dead(record, error.reason, str(error))))
+
+    def _pass_on(self, record: Record, task: ExecuteStep, known: bytes) -> bool:
+        """Publish a result that the keys remember, as it is; False if it cannot be read here, as if they did not."""
+        try:
+            result = self._codec.decode_result(known)
+        except Unreadable:
+            return False
+        self._count(task)
+        self._results.put_nowait(Said(record, self._wire.result(result, self._clock.now(), known)))
+        return True
 
     def _count(self, task: ExecuteStep) -> None:
         if task.guard is not None:
@@ -280,9 +314,7 @@ class Worker:
     async def _work(self, record: Record, task: ExecuteStep, *, held: bool) -> None:
         if held:
             known = await self._wait_for_other(task)
-            if known is not None:
-                self._count(task)
-                self._say(record, known, None)
+            if known is not None and self._pass_on(record, task, known):
                 return
             if self._stopping:
                 return
@@ -310,24 +342,24 @@ class Worker:
             await self._clock.sleep(CLAIM_AGAIN)
             await self._keys.claim(list(self._claims), self._process, CLAIM)
 
-    async def _wait_for_other(self, task: ExecuteStep) -> StepResult | None:
+    async def _wait_for_other(self, task: ExecuteStep) -> bytes | None:
         """Somebody else has the same attempt: wait for its result as long as it may take, then do it ourselves."""
         until = self._clock.monotonic() + task.timeout
         while self._clock.monotonic() < until and not self._stopping:
             await self._clock.sleep(HELD_PAUSE)
             match (await self._keys.claim([key_of(task)], self._process, CLAIM))[0]:
                 case Known(result=result):
-                    return self._codec.decode_result(result)
+                    return result
                 case Held():
                     continue
                 case _:
                     return None
         return None
 
-    def _say(self, record: Record, result: StepResult | None, key: str | None) -> None:
+    def _say(self, record: Record, result: StepResult | None, key: str) -> None:
         outgoing = None if result is None else self._wire.result(result, self._clock.now())
-        final = result is not None and key is not None and is_final(key, result)
-        self._results.put_nowait(Said(record, outgoing, key or "", final=final))
+        final = result is not None and is_final(key, result)
+        self._results.put_nowait(Said(record, outgoing, key, final=final))
 
     async def _publish(self, tasks: Tasks) -> None:
         while True:

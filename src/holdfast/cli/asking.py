@@ -87,7 +87,7 @@ async def _print_result(client: "Client", run: "RunHandle[Any]") -> None:
             data = (await client.profile.store.blobs([outcome.result.blob]))[outcome.result.blob]
         click.echo(data)
         return
-    stored = await client.profile.store.history(run.run_id)
+    stored = await client.door.history(run.run_id)
     said, then = "ended", ""
     if stored is not None:
         said = why(stored, client.profile.codec)
@@ -112,7 +112,7 @@ def signal(context: click.Context, run: str, name: str, given: str | None, messa
 
 async def _signal(settings: "Settings", run: str, name: str, data: bytes, message_id: str | None) -> None:
     async with connected(settings) as client:
-        stored = await client.profile.store.history(client.run(run).run_id)
+        stored = await client.door.history(client.run(run).run_id)
         if stored is not None and stored.row.ended_at is not None:
             raise CommandFailed(USAGE, f"run {run} has ended ({stored.row.status}) and hears no signals any more")
         message_id = message_id or uuid.uuid4().hex

@@ -81,11 +81,11 @@ async def _publish(client: "Client", page: Sequence["StoredEvent"], *, outcomes:
 
     door = client.door
     topic = door.topics.outcomes if outcomes else door.topics.events
-    recovery = Recovery(client.profile.store, client.profile.codec, door.wire)
+    recovery = Recovery(client.profile.store, client.profile.codec, door.wire, client.profile.schemas)
     stretches: dict[tuple[str, int], list[int]] = {}
     for one in page:
         stretches.setdefault((one.run_id, one.incarnation), []).append(one.seq)
-    stored = await client.profile.store.load({run_id for run_id, _ in stretches})
+    stored = await recovery.load({run_id for run_id, _ in stretches})
     records = [
         record
         for (run_id, incarnation), seqs in stretches.items()

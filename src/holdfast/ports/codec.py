@@ -4,13 +4,17 @@ Laws of this port (its conformance suite holds every adapter to them):
 - What is encoded decodes to an equal value; bytes of every released version of a record decode for ever.
 - Encoded bytes are self-describing: Avro single-object encoding, or the Confluent wire format where a registry is set.
 - Readers accept both, and JSON where the contract says so.
+- A record of another release is read by its writer's schema, once the codec has learned it: fields that are not known
+  here are passed over, fields that are missing have their defaults. A codec asks nobody: who feeds it sees to that.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from holdfast.core.commands import Addressed, ExecuteStep, RunOutcome, StepResult
 from holdfast.core.events import Event
 from holdfast.ports.log import Headers
+from holdfast.ports.schemas import WriterSchema
 
 
 class Unreadable(Exception):
@@ -21,14 +25,41 @@ class Unreadable(Exception):
         self.reason = reason
 
 
+class UnknownSchema(Unreadable):
+    """A record of a schema or a type that this codec has not met. It may be a newer release's: learn, and try again."""
+
+
+class Newer(Unreadable):
+    """A record of a `release` that knows more: whole and registered, but not to be read here. It is no dead letter."""
+
+    def __init__(self, reason: str, text: str, release: str) -> None:
+        super().__init__(reason, text)
+        self.release = release
+
+
 class Codec(Protocol):
     """Values and bytes."""
+
+    def schemas(self, release: str) -> Sequence[WriterSchema]:
+        """Give all that this codec writes with, to be registered as of `release`."""
+
+    def learn(self, schemas: Sequence[WriterSchema]) -> None:
+        """Read from now on what was written with these, too; those that are known already change nothing."""
+
+    def knows(self, data: bytes) -> bool:
+        """Tell whether the schema of a stored record is known."""
 
     def encode_event(self, event: Event) -> bytes:
         """Encode an event once: these bytes are stored, and published as they are."""
 
     def decode_event(self, kind: str, data: bytes) -> Event:
-        """Decode a stored event; `kind` is the name of its class."""
+        """Decode a stored event; `kind` is the name of its class.
+
+        Raises:
+            Newer: an event that this release does not know, and what it cannot make of a newer release's schema.
+            UnknownSchema: to be learned.
+            Unreadable: broken bytes.
+        """
 
     def wire(self, data: bytes) -> bytes:
         """Put the header in front that the wire wants: with a registry, the Confluent one, else the fingerprint."""
@@ -42,7 +73,9 @@ class Codec(Protocol):
         A SignalRun without message id gets `ce_source` + `ce_id`.
 
         Raises:
-            Unreadable: `unreadable` (no Avro, no JSON), `unknown_schema`, `unknown_type`, `run_id` (missing or bad).
+            Newer: a command of a newer release, whose schema was learned.
+            UnknownSchema: `unknown_schema`, `unknown_type`; to be learned, else it is nobody's.
+            Unreadable: `unreadable` (no Avro, no JSON), `run_id` (missing or bad).
         """
 
     def encode_task(self, task: ExecuteStep) -> bytes: ...

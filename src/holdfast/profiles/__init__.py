@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from holdfast.app.known_log import remember
 from holdfast.app.records import Topics
 from holdfast.ports.store import NotInstalled
-from holdfast.profiles.profile import Profile, topics_of
+from holdfast.profiles.profile import Profile, release, topics_of
 from holdfast.settings import Settings
 
 __all__ = ["Profile", "install", "open_profile"]
@@ -58,6 +58,7 @@ async def install(settings: Settings, *, dry_run: bool = False) -> list[str]:
     await profile.store.open()
     try:
         shards = int((await profile.store.meta())["shards"])
+        await profile.schemas.register(release())
         await profile.log.open()
         try:
             made = await profile.log.install(topics_of(settings, shards))

@@ -5,6 +5,7 @@ from holdfast.adapters.memory.keys import MemoryKeys
 from holdfast.adapters.sqlite.deaths import SqliteDeaths
 from holdfast.adapters.sqlite.ledger import SqliteLedger
 from holdfast.adapters.sqlite.log import EmbeddedLog
+from holdfast.adapters.sqlite.schemas import SqliteSchemas
 from holdfast.adapters.sqlite.store import SqliteStore
 from holdfast.profiles.profile import Profile
 from holdfast.settings import Settings
@@ -17,6 +18,7 @@ def assemble(settings: Settings) -> Profile:
         store=store,
         ledger=SqliteLedger(store),
         deaths=SqliteDeaths(store),
+        schemas=SqliteSchemas(store),
         log=EmbeddedLog(store),
         keys=MemoryKeys(),
         codec=AvroCodec(),

@@ -51,6 +51,7 @@ def orchestrator_of(
         publishes=not profile.embedded,
         cache_bytes=cache_bytes,
         deaths=deaths,
+        schemas=profile.schemas,
     )
 
 
@@ -133,6 +134,7 @@ class Engine:
                 instance=profile.settings.instance,
                 concurrency=concurrency,
                 execution=execution,
+                schemas=profile.schemas,
             )
 
     @property

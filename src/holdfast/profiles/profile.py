@@ -6,12 +6,14 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.kafka import catalogue
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.recorder import FlightFolder
+from holdfast.app.schemas import SchemaCache
 from holdfast.core.identity import digest
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
@@ -22,6 +24,7 @@ from holdfast.ports.keys import Keys
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import Log, Topic
 from holdfast.ports.recorder import FlightRecords
+from holdfast.ports.schemas import WriterSchemas
 from holdfast.ports.store import NotInstalled, Store, Unavailable
 from holdfast.settings import Settings
 
@@ -73,6 +76,7 @@ class Profile:
         store: Store,
         ledger: Ledger,
         deaths: Deaths,
+        schemas: WriterSchemas,
         log: Log,
         keys: Keys,
         codec: Codec,
@@ -89,6 +93,7 @@ class Profile:
         self.log = log
         self.keys = keys
         self.codec = codec
+        self.schemas = SchemaCache(codec, schemas)
         self.embedded = embedded
         self.store_clock = StoreClock()
         self.clock: Clock = self.store_clock
@@ -99,6 +104,7 @@ class Profile:
         await self.store.open()
         try:
             self.shards = _shards(await self.store.meta())
+            await self.schemas.register(release())
             await self.log.open()
         except BaseException:
             await self.store.close()
@@ -121,6 +127,11 @@ def _shards(facts: Mapping[str, str]) -> int:
     if "shards" not in facts:  # the last thing that the store's installation writes
         raise NotInstalled("the installation was cut off before its end: run holdfast install")
     return int(facts["shards"])
+
+
+def release() -> str:
+    """Tell the release that this process is of."""
+    return metadata.version("holdfast")
 
 
 def records_folder(settings: Settings) -> Path:

@@ -1,8 +1,9 @@
 """Which value is which record, and the functions between the two.
 
 Laws of this file:
-- Records of the present schemas go through `compiled`; what was written with any other schema is read by fastavro.
-- A field that an earlier schema lacks has the default of its struct, which is the default of the schema (tested).
+- Records of the present schemas go through `compiled`; what was written with any other schema is read by fastavro, by
+  Avro's rules of resolution: fields by name, numbers widened, what is unknown here passed over.
+- A field that the writer's schema lacks has the default of its struct, which is the default of the schema (tested).
 - A command's record also has the address of its run; `SignalRun.seen` is ours alone and never on the wire.
 """
 

@@ -59,9 +59,14 @@ def parsed(schema: Schema) -> Schema:
     return ready
 
 
+def canonical(schema: Schema) -> str:
+    """Write a schema in its parsing canonical form: all that a reader needs of a writer's schema."""
+    return to_parsing_canonical_form(parsed(schema))
+
+
 def mark(schema: Schema) -> bytes:
     """Tell the 8 bytes that name this schema in Avro's single-object encoding."""
-    return _fingerprint(to_parsing_canonical_form(parsed(schema)))
+    return _fingerprint(canonical(schema))
 
 
 @cache  # a release has mostly the schemas of the one before

@@ -2,6 +2,7 @@
 
 from holdfast.adapters.postgres.deaths import PostgresDeaths
 from holdfast.adapters.postgres.ledger import PostgresLedger
+from holdfast.adapters.postgres.schemas import PostgresSchemas
 from holdfast.adapters.postgres.store import PostgresStore
 
-__all__ = ["PostgresDeaths", "PostgresLedger", "PostgresStore"]
+__all__ = ["PostgresDeaths", "PostgresLedger", "PostgresSchemas", "PostgresStore"]

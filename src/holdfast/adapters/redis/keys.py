@@ -124,10 +124,11 @@ class RedisKeys:
 
 
 def _answer(there: bytes | None) -> Claimed | Held | Known:
-    if there is None:
+    """Read a value; one of another kind is a newer release's, and nothing is known then."""
+    if there is None or there[:1] not in {_CLAIM, _RESULT}:
         return Claimed()
-    kind, value = there[:1], there[1:]
-    return Known(value) if kind == _RESULT else Held(value.decode())
+    value = there[1:]
+    return Known(value) if there[:1] == _RESULT else Held(value.decode(errors="replace"))
 
 
 def _milliseconds(seconds: float) -> int:

@@ -1,0 +1,30 @@
+"""Writer schemas in the SQLite file hold the laws of the port."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.adapters.sqlite import SqliteSchemas, SqliteStore
+from holdfast.testing.conformance.rows import SHARDS
+from holdfast.testing.conformance.schemas import SchemasConformance
+
+
+class TestSqliteSchemas(SchemasConformance):
+    def schemas_of(self, store: SqliteStore) -> SqliteSchemas:
+        return SqliteSchemas(store)
+
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+        store = SqliteStore(tmp_path / "holdfast.db")
+        await store.install(SHARDS)
+        await store.open()
+        yield store
+        await store.close()
+
+    @pytest.fixture
+    async def another_store(self, store: SqliteStore) -> AsyncIterator[SqliteStore]:
+        another = SqliteStore(store.file.path)
+        await another.open()
+        yield another
+        await another.close()
