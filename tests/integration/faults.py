@@ -14,6 +14,7 @@ from holdfast.ports.store import (
     InboxRow,
     OutboxRow,
     RunRow,
+    ServerFault,
     ShardBatch,
     ShardRow,
     Span,
@@ -62,12 +63,19 @@ async def committed_then_stolen(store: Store, batch: Batch) -> Committed | Fence
 
 
 class FaultyStore:
-    """`real`, whose next commits meet `faults`, one each; what holds a word of `refused` is bad data, always."""
+    """`real`, whose next commits meet `faults`, one each; what holds a word of `refused` is bad data, always.
+
+    The server fails about what holds a word of `broken`, about all writing while it `is_down`, and about reading a run
+    of `unreadable`.
+    """
 
     def __init__(self, real: Store) -> None:
         self.real = real
         self.faults: deque[Fault] = deque()
         self.refused: set[bytes] = set()
+        self.broken: set[bytes] = set()
+        self.unreadable: set[str] = set()
+        self.is_down = False
         self.away = False
         self.commits = 0
         self.met: list[str] = []
@@ -80,6 +88,7 @@ class FaultyStore:
         self._judge(*(event.data for part in batch.values() for event in part.events))
         self._judge(*(kept.data for part in batch.values() for kept in part.inbox_put))
         self._judge(*(repr(run.attributes).encode() for part in batch.values() for run in part.started))
+        self._fail(*(event.data for part in batch.values() for event in part.events))
         fault = self.faults.popleft() if self.faults else passes
         self.met.append(fault.__name__)
         return await fault(self.real, batch)
@@ -88,6 +97,10 @@ class FaultyStore:
         for word in self.refused:
             if any(word in one for one in data):
                 raise BadData("a value is refused")
+
+    def _fail(self, *data: bytes) -> None:
+        if self.is_down or any(word in one for word in self.broken for one in data):
+            raise ServerFault("out of memory")
 
     def _reach(self) -> None:
         if self.away:
@@ -120,6 +133,7 @@ class FaultyStore:
 
     async def take(self, shards: Collection[int], owner: str) -> Mapping[int, ShardRow]:
         self._reach()
+        self._fail()
         return await self.real.take(shards, owner)
 
     async def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
@@ -128,6 +142,8 @@ class FaultyStore:
 
     async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
         self._reach()
+        if not self.unreadable.isdisjoint(run_ids):
+            raise ServerFault("an invalid page in block 7")
         return await self.real.load(run_ids)
 
     async def existing(self, run_ids: Collection[str]) -> frozenset[str]:

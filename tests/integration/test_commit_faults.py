@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from holdfast.core.identity import shard_of
 from holdfast.core.payload import Payload
 from holdfast.core.retry import Failure
 from holdfast.core.run import DeadLetter
-from holdfast.ports.store import AttemptRow, Store
+from holdfast.ports.store import AttemptRow, Committed, Fenced, ServerFault, ShardBatch, Store
 from holdfast.sdk.definitions import Retry, signal, step, workflow
 from tests.integration.faults import (
     Fault,
@@ -268,6 +269,85 @@ async def test_a_question_that_the_store_refuses_is_one_dead_letter(file: Path) 
         assert {header(dead, "ce_subject") for dead in await engine.dead_letters(2)} == {"r", "other"}
         with pytest.raises(DeadLetter, match="a value is refused"):
             await engine.submit("r", signal_of("go", "x", "poison id"))
+
+
+# ------------------------------------------------------------------------------------------------- faults of the server
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a server fail for less long until its faults are no accident."""
+    monkeypatch.setattr("holdfast.app.faults.LASTING", 0.3)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_server_that_fails_about_one_run_of_a_full_slice_parks_that_run_alone(file: Path) -> None:
+    async with faulty(file, begin=False) as (engine, store):
+        store.broken.add(b"too much")
+        good = [f"r{number}" for number in range(255)]
+        for number, run_id in enumerate(good):
+            if number == 100:
+                await engine.start("fault_listen", "bad")
+                await engine.send("bad", signal_of("go", "too much", "m1"))
+            await engine.start("fault_speak", run_id, run_id)
+        await engine.begin()
+        for run_id in good:
+            assert await engine.result(run_id) == run_id
+        parked = await engine.parked("bad")
+        assert parked.reason == "refused_by_store"
+        assert "out of memory" in parked.detail
+        letters = await engine.dead_letters(2)  # its start and its signal, which came together
+        assert {header(dead, "holdfast_error_class") for dead in letters} == {"refused_by_store"}
+        await assert_whole(engine.store, "bad", *good)
+        await engine.submit("bad", ResumeRun(by="ada"))
+        await engine.send("bad", signal_of("go", "less", "m2"))
+        assert await engine.result("bad") == "less"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_server_that_fails_about_everything_is_waited_for(file: Path) -> None:
+    async with faulty(file) as (engine, store):
+        runs = await start_all(engine, 20)
+        await engine.until_recorded("r0", "StepScheduled")
+        store.is_down = True
+        before = store.commits
+        await engine.until(lambda: store.commits > before + 5)
+        store.is_down = False
+        await assert_all_done(engine, runs)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_try_that_comes_late_is_fenced_once_it_was_given_up(file: Path) -> None:
+    late: list[Mapping[int, ShardBatch]] = []
+
+    async def hangs(_: Store, batch: Mapping[int, ShardBatch]) -> Committed | Fenced:
+        late.append(deepcopy(batch))
+        raise ServerFault("the time is over")
+
+    async with faulty(file, begin=False) as (engine, store):
+        await engine.start("fault_speak", "r", "x")
+        store.faults.extend([hangs] * 8)
+        await engine.begin()
+        await engine.until(lambda: len(late) >= 3 and "passes" in store.met)
+        assert isinstance(await store.real.commit(late[0]), Fenced)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_run_that_the_server_cannot_read_stops_no_other(file: Path) -> None:
+    async with process(file) as engine:
+        await engine.submit("bad", start("fault_listen"))
+        await engine.submit("good", start("fault_listen"))
+    async with faulty(file, name="p2", begin=False) as (engine, store):
+        store.unreadable.add("bad")
+        await engine.send("bad", signal_of("go", "x", "m1"))
+        await engine.send("good", signal_of("go", "fine", "m1"))
+        await engine.begin()
+        assert await engine.result("good") == "fine"
+        (dead,) = await engine.dead_letters()
+        assert "an invalid page" in header(dead, "holdfast_error")
+        store.unreadable.clear()
+        await engine.send("bad", signal_of("go", "after", "m2"))
+        assert await engine.result("bad") == "after"
 
 
 # ------------------------------------------------------------------------------------- what is known of a failed commit

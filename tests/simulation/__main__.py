@@ -22,6 +22,7 @@ from tests.simulation.shrink import shrink
 from tests.simulation.world import Verdict, simulate
 
 CHUNK = 20
+CHUNKS_A_CHILD = 10
 LAST_LINES = 120
 MOST_TOLD = 5
 
@@ -60,7 +61,8 @@ def run(seeds: range, jobs: int) -> Report:
     began = time.monotonic()
     failed: list[int] = []
     gc.freeze()  # what is imported by now is not the business of the children's collectors
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+    # Worlds leave cycles of objects behind; a child that had many of them would spend its time on collecting them.
+    with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=CHUNKS_A_CHILD) as pool:
         chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
         for part in pool.imap_unordered(_chunk, chunks):
             report.seeds += part.seeds

@@ -3,6 +3,8 @@
 Laws of this file:
 - An answer that was lost is asked for (the shards' last batch) before anything is done again.
 - Fenced: the lost shards are dropped, all else is fed again. A data error: bisected down to the run, which is parked.
+- A lost connection is waited for. A server that fails about one draft again and again, and can still take its shards
+  anew, is not at fault: the draft is bisected like one of bad data. No earlier try of it can be written any more.
 - What was computed on top of a failed draft is discarded whole; its inputs are fed again in their order.
 """
 
@@ -11,22 +13,27 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from holdfast.app.drafts import Draft, Input
+from holdfast.app.faults import Faults, runs_of
 from holdfast.app.ownership import Ownership
 from holdfast.app.patience import tries
-from holdfast.ports.store import BadData, Committed, Fenced, Store, Unavailable
+from holdfast.ports.store import BadData, Committed, Fenced, ServerFault, Store, Unavailable
 
 log = logging.getLogger(__name__)
 
 
 class Failed:
-    """A draft that was not committed, and why; `lost` are shards of another owner, `bad` says it is the data."""
+    """A draft that was not committed, and why; `lost` are shards of another owner, `bad` says it is the data.
 
-    __slots__ = ("bad", "draft", "lost")
+    `is_fenced_off`: its shards were taken anew since it got its numbers.
+    """
 
-    def __init__(self, draft: Draft, lost: frozenset[int], bad: str | None) -> None:
+    __slots__ = ("bad", "draft", "is_fenced_off", "lost")
+
+    def __init__(self, draft: Draft, lost: frozenset[int], bad: str | None, *, is_fenced_off: bool = False) -> None:
         self.draft = draft
         self.lost = lost
         self.bad = bad
+        self.is_fenced_off = is_fenced_off
 
 
 class Commits:
@@ -48,6 +55,7 @@ class Commits:
         self._failed = failed
         self._queue: asyncio.Queue[Draft] = asyncio.Queue(1)
         self._free = asyncio.Event()
+        self._faults = Faults()
 
     def has_room(self) -> bool:
         return not self._queue.full()
@@ -97,11 +105,14 @@ class Commits:
             return Failed(draft, gone, None)
         self._ownership.number(draft.by_shard)
         failure = await self._until_known(draft)
-        if failure is not None:
+        if failure is None:
+            self._faults.clear(draft.inputs)
+        elif not failure.is_fenced_off:
             self._ownership.unnumber(draft.by_shard)
         return failure
 
     async def _until_known(self, draft: Draft) -> Failed | None:
+        clock = asyncio.get_running_loop().time
         async for number in tries():
             try:
                 if number and await self._ownership.was_committed(draft.by_shard):
@@ -114,7 +125,15 @@ class Commits:
                         return await self._unless_committed(draft, Failed(draft, shards, None))
             except BadData as bad:
                 return await self._unless_committed(draft, Failed(draft, frozenset(), str(bad)))
+            except ServerFault as fault:
+                log.warning("committing waits: %s", fault)
+                if self._faults.met(runs_of(draft.inputs), clock()):
+                    try:
+                        return await self._give_up(draft, str(fault))
+                    except Unavailable:
+                        self._faults.over(runs_of(draft.inputs))  # it is the server: nothing else can be written either
             except Unavailable as away:
+                self._faults.over(runs_of(draft.inputs))
                 if number in {0, 5} or number % 20 == 0:
                     log.warning("committing waits: %s", away)
         raise AssertionError("tries() has no end")
@@ -130,6 +149,20 @@ class Commits:
             return await writing
         finally:
             writing.cancel()  # for one that is done this does nothing
+
+    async def _give_up(self, draft: Draft, text: str) -> Failed | None:
+        """Fence a draft off, so that it may be told apart; None if it was committed after all.
+
+        Raises:
+            Unavailable: the server cannot write anything else either.
+        """
+        lost = await self._ownership.lost(draft.by_shard)
+        if lost:
+            return await self._unless_committed(draft, Failed(draft, lost, None))
+        if await self._ownership.retake(draft.by_shard):
+            return None
+        self._faults.blame(runs_of(draft.inputs))
+        return Failed(draft, frozenset(), text, is_fenced_off=True)
 
     async def _unless_committed(self, draft: Draft, failure: Failed) -> Failed | None:
         """A refusal may be the echo of our own earlier try, whose answer was lost."""

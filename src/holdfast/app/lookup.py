@@ -7,6 +7,7 @@ Laws of this file:
 - Signals that came before their run are known by heart for the shards of this process: only their owner writes them.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.drafts import Input
+from holdfast.app.faults import Faults, runs_of
 from holdfast.app.known import Known
 from holdfast.app.live import LiveRuns, recorded
 from holdfast.app.reading import RecordReader
@@ -23,7 +25,7 @@ from holdfast.core import events as e
 from holdfast.core.commands import Command, CompleteStep, HearLedger, ResumeRun, SignalRun, StartRun
 from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check
 from holdfast.ports.codec import Codec, Unreadable
-from holdfast.ports.store import InboxRow, Store
+from holdfast.ports.store import BadData, InboxRow, ServerFault, Store, Unavailable
 
 RECENT = 20_000
 UNSURE = 2_000
@@ -56,6 +58,7 @@ class Lookup:
         self.doubtful = False
         self._unsure = UNSURE  # so many starts are asked about
         self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._faults = Faults()
 
     async def of(self, inputs: list[Input]) -> Known:
         """Find out what a slice needs: schemas, histories, signals seen, blobs."""
@@ -87,6 +90,7 @@ class Lookup:
         # A run that was in memory may be forgotten while the others are loaded: the last look is right before the turn.
         while unknown := self._unknown(inputs, known):
             await self._load(unknown, known)
+        self._faults.clear(inputs)
         return known
 
     async def _keep_large(self, inputs: list[Input]) -> None:
@@ -147,6 +151,21 @@ class Lookup:
             self._recent[pair] = None
         while len(self._recent) > RECENT:
             self._recent.popitem(last=False)
+
+    async def blames(self, inputs: list[Input], error: BadData | Unavailable) -> bool:
+        """Tell whether these runs are at fault, not the server: it refuses them, or can read something else."""
+        if not isinstance(error, ServerFault):
+            return isinstance(error, BadData)
+        runs = runs_of(inputs)
+        try:
+            await self._store.shards(list(self._shards))
+        except Unavailable:
+            self._faults.over(runs)
+            return False
+        if not self._faults.met(runs, asyncio.get_running_loop().time()):
+            return False
+        self._faults.blame(runs)
+        return True
 
     def doubt(self) -> None:
         """A commit failed: what was noted of it is not so. The inbox is learned again before the next slice."""

@@ -232,12 +232,12 @@ class Orchestrator:
                 continue
             try:
                 known = await self._lookup.of(mine)
-            except BadData as bad:
-                for part in reversed(set_aside(mine, str(bad), self._wire)):
-                    self._intake.again(part)
-                continue
-            except Unavailable as away:
-                log.warning("looking up waits: %s", away)
+            except (BadData, Unavailable) as error:
+                if await self._lookup.blames(mine, error):
+                    for part in reversed(set_aside(mine, str(error), self._wire)):
+                        self._intake.again(part)
+                    continue
+                log.warning("looking up waits: %s", error)
                 await asyncio.sleep(REASSESS_AFTER)
                 self._intake.after_those(mine)
                 continue

@@ -49,9 +49,7 @@ class Ownership:
         for shard in [shard for shard in self._owned if shard not in assigned]:
             del self._owned[shard]
         rows = await self._store.shards(list(self._owned)) if self._owned else {}
-        kept = frozenset(
-            shard for shard, row in rows.items() if row.epoch == self._owned[shard].epoch and row.owner == self._owner
-        )
+        kept = frozenset(shard for shard, row in rows.items() if self._is_mine(row))
         missing = frozenset(assigned) - kept
         if missing:
             for shard, row in (await self._store.take(missing, self._owner)).items():
@@ -83,6 +81,24 @@ class Ownership:
             owned = self._owned.get(shard)
             if owned is not None and owned.epoch == epoch:
                 owned.published = max(owned.published, number)
+
+    async def lost(self, batches: Mapping[int, ShardBatch]) -> frozenset[int]:
+        """Tell which shards of a draft have another owner by now."""
+        rows = await self._store.shards(list(batches))
+        return frozenset(shard for shard in batches if shard not in rows or not self._is_mine(rows[shard]))
+
+    def _is_mine(self, row: ShardRow) -> bool:
+        owned = self._owned.get(row.shard)
+        return owned is not None and row.epoch == owned.epoch and row.owner == self._owner
+
+    async def retake(self, batches: Mapping[int, ShardBatch]) -> bool:
+        """Fence an earlier try of our own: it can no longer be written. Tells whether it had been before."""
+        rows = await self._store.take(list(batches), self._owner)
+        for shard, row in rows.items():
+            published = self._owned[shard].published
+            self._owned[shard] = Owned(row)
+            self._owned[shard].published = max(published, row.published)
+        return any(row.last_batch >= batches[shard].number for shard, row in rows.items())
 
     async def was_committed(self, batches: Mapping[int, ShardBatch]) -> bool:
         """Ask the store whether a batch whose answer was lost is there. It is all or nothing: any shard tells."""

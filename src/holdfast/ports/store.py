@@ -23,6 +23,13 @@ class Unavailable(Exception):
     """The server is out of reach or was cut off in mid-word; try again. What was asked may or may not have happened."""
 
 
+class ServerFault(Unavailable):
+    """The server is there and could not do it: out of time, memory or disk, or by an error of its own.
+
+    SQLSTATE classes 53, 57, 58 and XX. What meets it again and again, while others are served, is itself the reason.
+    """
+
+
 class BadData(Exception):
     """The store refuses something inside the batch (SQLSTATE classes 22, 23, 54): nothing of it was written."""
 
