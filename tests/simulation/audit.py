@@ -77,6 +77,15 @@ class Auditor:
                 self._violate("two owners", f"{owner} and {by} wrote to shard {shard} in epoch {part.epoch}")
             for stored in part.events:
                 self._happened(stored)
+            self._timers_wait(part)
+
+    def _timers_wait(self, part: ShardBatch) -> None:
+        """A run that is parked has no timer in the store: it would stand before those of all other runs."""
+        touched = {one.run_id for one in part.events} | {row.run_id for row in part.timers_set}
+        parked = {run_id for run_id in touched if run_id in self.runs and self.runs[run_id].parked is not None}
+        left = [key for key in self._truth.timers if key[0] in parked] if parked else ()
+        if left:
+            self._violate("timer of a parked run", f"{left[0]} is in the store, and nothing may come of it")
 
     def _happened(self, stored: StoredEvent) -> None:
         self.events += 1

@@ -2,6 +2,8 @@
 
 Laws of this file:
 - An attempt that is open has a row; one that is settled, or whose run has ended, has none. The same for timers.
+- A parked run has no timers in the store: they would stay due, and stand before those of all other runs. Its state
+  knows them, and resuming sets them again. (A run that waits for a parked effect is not parked: its timers go on.)
 - Nothing is sent here: a draft's tasks go out when it is committed.
 """
 
@@ -12,6 +14,7 @@ from holdfast.app import effect_requests
 from holdfast.app.drafts import RETRY, Draft
 from holdfast.app.live import LiveRun
 from holdfast.core import events as e
+from holdfast.core.commands import AttemptStep, FireTimer
 from holdfast.core.retry import MICROS
 from holdfast.core.run import Run, task
 from holdfast.core.settling import OpenStep
@@ -48,6 +51,7 @@ class Follows:
             e.TimerCancelled: self._timer_over,
             e.SignalReceived: self._signalled,
             e.SignalRefused: self._refused,
+            e.RunParked: self._parked,
             e.RunResumed: self._resumed,
         }
 
@@ -95,6 +99,9 @@ class Follows:
     def _refused(self, draft: Draft, live: LiveRun, _: Run, event: e.SignalRefused, at: int) -> None:
         draft.refusals.append((live.run.run_id, event, at))
 
+    def _parked(self, draft: Draft, live: LiveRun, _: Run, __: e.RunParked, ___: int) -> None:
+        rearm(draft, live)
+
     def _resumed(self, draft: Draft, live: LiveRun, _: Run, __: e.RunResumed, ___: int) -> None:
         rearm(draft, live)
 
@@ -138,14 +145,14 @@ def close(draft: Draft, run: Run, step_id: str, before: Run) -> None:
 
 
 def set_timer(draft: Draft, live: LiveRun, timer_id: str, due_at: int) -> None:
+    """Note a wait; one of a parked run is taken out of the store until the run is resumed."""
     run = live.run
-    draft.timers[run.run_id, run.incarnation, timer_id] = TimerRow(
-        run.run_id, run.incarnation, timer_id, live.shard, due_at
-    )
+    row = TimerRow(run.run_id, run.incarnation, timer_id, live.shard, due_at)
+    draft.timers[run.run_id, run.incarnation, timer_id] = row if run.parked is None else None
 
 
 def rearm(draft: Draft, live: LiveRun) -> None:
-    """Timers of a parked run waited; those that are overdue fire now."""
+    """Set all timers of a run again, or take them off if it is parked; those that are overdue fire now."""
     run = live.run
     for timer_id in ordered(run.timers):
         set_timer(draft, live, timer_id, run.timers[timer_id])
@@ -153,6 +160,19 @@ def rearm(draft: Draft, live: LiveRun) -> None:
         step = run.open_steps[step_id]
         if step.due_at is not None:
             set_timer(draft, live, retry_timer(step_id, step.attempt), step.due_at)
+
+
+def take_off(draft: Draft, live: LiveRun, command: FireTimer | AttemptStep) -> None:
+    """Take a timer off that nothing waits for now: its run is parked, or it was met before."""
+    if isinstance(command, FireTimer):
+        timer_id = command.timer_id
+        waits = timer_id in live.run.timers
+    else:
+        timer_id = retry_timer(command.step_id, command.attempt)
+        step = live.run.open_steps.get(command.step_id)
+        waits = step is not None and step.attempt == command.attempt and step.due_at is not None
+    if live.run.parked is not None or not waits:
+        draft.timers[live.run.run_id, live.run.incarnation, timer_id] = None
 
 
 def retry_timer(step_id: str, attempt: int) -> str:

@@ -14,17 +14,19 @@ import msgspec
 from holdfast.app import effect_requests
 from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.drafts import AskAgain, Draft, Input, Redirect, Resend, TakeInbox
-from holdfast.app.follows import Follows, close, is_over, retry_timer
+from holdfast.app.follows import Follows, close, is_over, retry_timer, take_off
 from holdfast.app.known import Known, NotLoaded, Stuck
 from holdfast.app.live import LiveRun, LiveRuns, NewProgram, reprogram
 from holdfast.app.records import Wire
 from holdfast.core import events as e
 from holdfast.core.asks import Cancel
 from holdfast.core.commands import (
+    AttemptStep,
     CancelRun,
     Command,
     CompleteStep,
     FailStep,
+    FireTimer,
     HearLedger,
     ParkRun,
     ResolveEffect,
@@ -197,6 +199,8 @@ class Turns:
             log.error("run %s is parked: an error of the engine\n%s", before.run_id, trace_of(error))
             after, happened, stored = self._park(before, command, error, at)
         if not happened:
+            if isinstance(command, (FireTimer, AttemptStep)):
+                take_off(draft, live, command)
             left = effect_requests.after_the_end(draft, live, command, at)
             if left is not None:
                 self._follows.expect(draft, live, left[0], 0, at, left[1])
