@@ -39,7 +39,7 @@ async def redis(server: Servers) -> AsyncIterator[Redis]:
 @pytest.fixture
 async def keys(server: Servers, redis: Redis) -> AsyncIterator[RedisKeys]:
     keys = RedisKeys(server.redis, "shop", patience=PATIENCE, pause=0.05)
-    await keys.open()
+    await keys.open("one")
     yield keys
     await keys.close()
 
@@ -48,7 +48,7 @@ class TestRedisKeys(KeysConformance):
     @pytest.fixture
     async def keys(self, server: Servers, redis: Redis) -> AsyncIterator[RedisKeys]:
         keys = RedisKeys(server.redis, "shop", patience=5)
-        await keys.open()
+        await keys.open("one")
         yield keys
         await keys.close()
 
@@ -88,8 +88,8 @@ async def test_everything_in_redis_expires(keys: RedisKeys, redis: Redis) -> Non
     await keys.claim(["held"], "ada", 10)
     await keys.remember({"known": b"receipt"}, 20)
     assert {key: 0 < await redis.pttl(key) <= 20_000 for key in await redis.keys()} == {
-        b"shop:held": True,
-        b"shop:known": True,
+        b"shop:one:held": True,
+        b"shop:one:known": True,
     }
 
 
@@ -172,7 +172,7 @@ def test_a_connection_that_ends_between_the_look_at_it_and_the_word_costs_no_cla
 
 async def test_a_frozen_redis_delays_the_first_call_by_its_patience_and_the_others_not_at_all(server: Servers) -> None:
     keys = RedisKeys(server.redis, "shop", patience=PATIENCE, pause=60)
-    await keys.open()
+    await keys.open("one")
     server.pause("redis")
     try:
         began = time.monotonic()
@@ -191,7 +191,7 @@ async def test_a_frozen_redis_delays_the_first_call_by_its_patience_and_the_othe
 
 async def test_a_server_that_is_not_there_at_all_is_no_error() -> None:
     keys = RedisKeys("redis://127.0.0.1:1/0", "shop")
-    await keys.open()
+    await keys.open("one")
     await without_redis(keys)
     await keys.close()
 
@@ -210,9 +210,20 @@ async def test_a_redis_that_refuses_what_is_asked_is_done_without(keys: RedisKey
 
 async def test_a_value_of_a_newer_release_is_no_result_and_no_claim(keys: RedisKeys, redis: Redis) -> None:
     for value in (b"x-of-a-newer-kind", b"", b"\xff"):
-        await redis.set("shop:k", value)
+        await redis.set("shop:one:k", value)
         assert await keys.claim(["k"], "me", 60) == [Claimed()]
-    await redis.set("shop:k", b"c\xff\xfe")
+    await redis.set("shop:one:k", b"c\xff\xfe")
     assert await keys.claim(["k"], "me", 60) == [Held("\ufffd\ufffd")]
     await keys.remember({"k": b"result"}, 60)
     assert await keys.claim(["k"], "me", 60) == [Known(b"result")]
+
+
+async def test_another_installation_of_the_same_name_knows_nothing_of_this_one(
+    keys: RedisKeys, server: Servers, redis: Redis
+) -> None:
+    await keys.remember({"charge#1": b"receipt"}, 60)
+    another = RedisKeys(server.redis, "shop")
+    await another.open("two")
+    assert list(await another.claim(["charge#1"], "bob", 10)) == [Claimed()]
+    await another.close()
+    assert list(await keys.claim(["charge#1"], "ada", 10)) == [Known(b"receipt")]

@@ -31,7 +31,7 @@ class SimulatedKeys:
         self._server = server
         self._wire = wire
 
-    async def open(self) -> None:
+    async def open(self, installation: str) -> None:
         """Nothing to connect to."""
 
     async def close(self) -> None:

@@ -82,7 +82,7 @@ class Truth:
             if int(known) != shards:
                 raise ValueError(f"installed with {known} shards, not {shards}")
             return []
-        self.facts |= {"shards": str(shards), "schema": "1"}
+        self.facts |= {"shards": str(shards), "schema": "1", "installation": "simulated"}
         self.rows = {shard: ShardRow(shard, 0, "", 0, 0) for shard in range(shards)}
         return ["0001_tables"]
 

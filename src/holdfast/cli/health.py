@@ -169,7 +169,7 @@ async def _look_at_topics(
 
 
 async def _look_at_keys(profile: "Profile", where: str, findings: list[Finding]) -> None:
-    async with _opened(profile.keys.open(), profile.keys.close) as why:
+    async with _opened(profile.keys.open("doctor"), profile.keys.close) as why:
         if why is None and await profile.keys.ping():
             findings.append(Finding("ok", "keys", f"{where} answers"))
         else:

@@ -3,6 +3,7 @@
 Laws of this port (its conformance suite holds every adapter to them):
 - It never raises because the server is away: a claim is then granted, a result not found.
 - Everything expires.
+- Nothing is known of another installation: one that was dropped and made anew begins without claims and results.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,8 @@ class Known(msgspec.Struct, frozen=True):
 class Keys(Protocol):
     """A cache of what is being done and what was done."""
 
-    async def open(self) -> None:
-        """Connect; an absent server is not an error."""
+    async def open(self, installation: str) -> None:
+        """Connect for this installation, by its id; an absent server is not an error."""
 
     async def close(self) -> None:
         """Disconnect."""

@@ -195,14 +195,14 @@ class Store(Protocol):
         """Create or migrate the schema under an advisory lock, with `shards` shard rows; returns what was done.
 
         Safe to repeat and to run twice at once. A number of shards that differs from the installed one raises
-        `ValueError` that names both.
+        `ValueError` that names both. The installation draws an id for itself, once.
         """
 
     async def pending_migrations(self) -> list[str]:
         """Name the migrations that `install` would apply; all of them if nothing is installed."""
 
     async def meta(self) -> Mapping[str, str]:
-        """Read the installation's facts: `shards`, `schema`, and what `set_meta` wrote."""
+        """Read the installation's facts: `shards`, `schema`, its id `installation`, and what `set_meta` wrote."""
 
     async def set_meta(self, facts: Mapping[str, str]) -> None:
         """Write facts of the installation (cluster id, topic ids, generation)."""

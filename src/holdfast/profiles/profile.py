@@ -103,13 +103,14 @@ class Profile:
     async def open(self) -> None:
         await self.store.open()
         try:
-            self.shards = _shards(await self.store.meta())
+            facts = await self.store.meta()
+            self.shards, installation = int(_fact(facts, "shards")), _fact(facts, "installation")
             await self.schemas.register(release())
             await self.log.open()
         except BaseException:
             await self.store.close()
             raise
-        await self.keys.open()
+        await self.keys.open(installation)
         await self.store_clock.sync(self.store)
         self._keeping = asyncio.get_running_loop().create_task(self.store_clock.keep(self.store))
 
@@ -123,10 +124,11 @@ class Profile:
         await self.store.close()
 
 
-def _shards(facts: Mapping[str, str]) -> int:
-    if "shards" not in facts:  # the last thing that the store's installation writes
+def _fact(facts: Mapping[str, str], name: str) -> str:
+    """Give one of the facts that the store's installation writes last."""
+    if name not in facts:
         raise NotInstalled("the installation was cut off before its end: run holdfast install")
-    return int(facts["shards"])
+    return facts[name]
 
 
 def release() -> str:

@@ -29,8 +29,8 @@ class MemoryKeys:
         self._limit = limit
         self._entries: dict[str, _Entry] = {}
 
-    async def open(self) -> None:
-        """Nothing to connect to."""
+    async def open(self, installation: str) -> None:
+        """Nothing to connect to, and nobody to share with."""
 
     async def close(self) -> None:
         self._entries.clear()

@@ -8,6 +8,7 @@ Laws of this file:
 import re
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 from psycopg import sql
 
@@ -18,7 +19,7 @@ from holdfast.adapters.postgres.statements import statement
 from holdfast.core.identity import digest
 from holdfast.ports.store import NotInstalled
 
-OWN_FACTS = {"schema", "shards"}
+OWN_FACTS = {"schema", "shards", "installation"}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,62}")
 
@@ -75,6 +76,8 @@ async def install(connection: Connection, namespace: str, where: str, shards: in
             await connection.run(statement("make_shards"), {"shards": shards})
             await write_facts(connection, {"shards": str(shards)})
         done.append(f"{shards} shards")
+    if "installation" not in await facts(connection):
+        await write_facts(connection, {"installation": uuid4().hex})
     return done
 
 

@@ -44,6 +44,7 @@ class RedisKeys:
     def __init__(
         self, url: str, namespace: str = "holdfast", *, patience: float = PATIENCE, pause: float = PAUSE
     ) -> None:
+        self._namespace = namespace
         self._prefix = f"{namespace}:"
         self._patience = patience
         self._pause = pause
@@ -60,7 +61,8 @@ class RedisKeys:
         self._remember = self._redis.register_script(_script("remember"))
         self._release = self._redis.register_script(_script("release"))
 
-    async def open(self) -> None:
+    async def open(self, installation: str) -> None:
+        self._prefix = f"{self._namespace}:{installation}:"
         await self.ping()
 
     async def close(self) -> None:

@@ -8,12 +8,13 @@ Laws of this file:
 import sqlite3
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 from holdfast.adapters.migrations import Migration, migrations, pending
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.ports.store import NotInstalled
 
-OWN_FACTS = {"schema", "shards"}
+OWN_FACTS = {"schema", "shards", "installation"}
 
 
 @cache
@@ -55,6 +56,8 @@ def install(connection: sqlite3.Connection, path: Path, shards: int) -> list[str
         statement("make_shards").write(connection, range(shards))
         statement("set_meta").write(connection, ("shards", str(shards)))
         done.append(f"{shards} shards")
+    if "installation" not in facts:
+        statement("set_meta").write(connection, ("installation", uuid4().hex))
     connection.execute("COMMIT")
     return done
 

@@ -49,6 +49,15 @@ class InstallationLaws(StoreFixtures):
         assert (await blank.meta())["shards"] == str(SHARDS)
         await blank.close()
 
+    async def test_an_installation_draws_an_id_once(self, blank: Store, another_blank: Store) -> None:
+        await blank.install(SHARDS)
+        await blank.open()
+        drawn = (await blank.meta())["installation"]
+        await another_blank.install(SHARDS)
+        assert drawn
+        assert (await blank.meta())["installation"] == drawn
+        await blank.close()
+
     async def test_another_number_of_shards_is_refused_and_both_are_named(self, store: Store) -> None:
         with pytest.raises(ValueError, match=r"(?s)\b8\b.*\b16\b"):
             await store.install(16)
