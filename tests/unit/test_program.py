@@ -254,6 +254,19 @@ def test_signals_are_kept_until_they_are_asked_for_each_name_apart() -> None:
     assert told.told("a", b"2") == [CompleteRun(result=Payload(data=b'["x",1,2]'))]
 
 
+def test_a_large_signal_that_is_kept_is_read_when_it_comes() -> None:
+    async def code() -> str:
+        await program_read("n")
+        return await signal("a", str)
+
+    told = Code(code)
+    told.starts()
+    told.blobs["large"] = b'"x"'
+    told.hears(e.SignalReceived(message_id="m", name="a", input=Payload(data=b"", blob="large")))
+    told.blobs.clear()
+    assert told.completed("program_read#1", b"1") == [CompleteRun(result=Payload(data=b'"x"'))]
+
+
 def test_waiting_for_a_signal_in_vain_leaves_nothing_behind() -> None:
     async def code() -> int:
         while True:

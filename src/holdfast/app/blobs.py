@@ -1,6 +1,8 @@
 """Large payloads: kept aside in the store, read back before the code needs them.
 
-Law: workflow code never waits for a blob; whoever feeds it has fetched them first.
+Laws of this file:
+- Workflow code never waits for a blob; whoever feeds it has fetched them first.
+- What was fetched since the last `release` is never evicted, however full the shelf is: the present slice reads it.
 """
 
 import logging
@@ -29,35 +31,37 @@ def payload_of(said: e.Event | Command | ExecuteStep) -> Payload | None:
 
 
 class BlobShelf:
-    """Large payloads at hand, least recently used first."""
+    """Large payloads at hand, least recently used first. Beyond `limit` bytes are only those that are held."""
 
     def __init__(self, store: Store, limit: int = SHELF_BYTES) -> None:
         self._store = store
         self._limit = limit
         self._shelf: OrderedDict[str, bytes] = OrderedDict()
+        self._held: set[str] = set()
         self._bytes = 0
 
+    def release(self) -> None:
+        """Say that the slice is over: what it held may go."""
+        self._held.clear()
+        self._trim()
+
     async def fetch(self, said: Iterable[e.Event | Command | ExecuteStep]) -> None:
-        """Bring the blobs of these events and commands to hand."""
+        """Bring the blobs of these events and commands to hand, and hold them until `release`."""
         names = {payload.blob for one in said if (payload := payload_of(one)) is not None and payload.blob is not None}
+        self._hold(names)
         missing = [name for name in sorted(names) if name not in self._shelf]
         if missing:
-            self._trim()
-            for name, data in (await self._store.blobs(missing)).items():
-                self._shelf[name] = data
-                self._bytes += len(data)
+            self._put(await self._store.blobs(missing))
 
     async def keep(self, blobs: Mapping[str, bytes]) -> None:
-        """Store blobs and have them at hand."""
+        """Store blobs, have them at hand, and hold them until `release`."""
         await self._store.put_blobs(blobs)
-        self._trim()
-        for name, data in blobs.items():
-            if name not in self._shelf:
-                self._shelf[name] = data
-                self._bytes += len(data)
+        self._hold(blobs)
+        self._put(blobs)
 
     async def fetch_input(self, task: ExecuteStep) -> None:
-        """Bring the large input of a task to hand, however long the store is away."""
+        """Bring the large input of a task to hand, however long the store is away. It is read before anything else."""
+        self.release()
         async for _ in tries():
             try:
                 await self.fetch([task])
@@ -90,7 +94,22 @@ class BlobShelf:
         self._shelf.move_to_end(payload.blob)
         return data
 
+    def _hold(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._held.add(name)
+            if name in self._shelf:
+                self._shelf.move_to_end(name)
+
+    def _put(self, blobs: Mapping[str, bytes]) -> None:
+        self._held.update(blobs)
+        for name, data in blobs.items():
+            if name not in self._shelf:
+                self._shelf[name] = data
+                self._bytes += len(data)
+        self._trim()
+
     def _trim(self) -> None:
-        while self._bytes > self._limit:
+        """Evict the least recently used, up to the first that is held: all that are held come after it."""
+        while self._bytes > self._limit and next(iter(self._shelf)) not in self._held:
             _, data = self._shelf.popitem(last=False)
             self._bytes -= len(data)

@@ -62,6 +62,7 @@ class Lookup:
 
     async def of(self, inputs: list[Input]) -> Known:
         """Find out what a slice needs: schemas, histories, signals seen, blobs."""
+        self._blobs.release()
         await self._reader.read_again(inputs)
         if self.doubtful:
             await self.learn_inbox(self._shards)

@@ -30,22 +30,23 @@ class Signals:
 
     def __init__(self, read: Callable[[Payload], bytes]) -> None:
         self._read = read
-        self._kept: dict[str, deque[SignalReceived]] = {}
+        self._kept: dict[str, deque[tuple[SignalReceived, bytes]]] = {}
         self._waits: dict[str, deque[tuple[asyncio.Future[Any], Carrier]]] = {}
 
     def hear(self, signal: SignalReceived, asked: list[Request]) -> None:
         """Give a signal to whoever waits for it; else keep it."""
         waits = self._waits.get(signal.name)
+        data = self._read(signal.input)  # now: when it is taken, in a later turn, a large one may not be at hand
         while waits:
             future, carrier = waits[0]
             if not future.done():
-                value = self._fitted(signal, carrier, asked)
+                value = _fitted(signal, data, carrier, asked)
                 if value is not _UNFIT:
                     future.set_result(value)
                     waits.popleft()
                 return
             waits.popleft()
-        self._kept.setdefault(signal.name, deque()).append(signal)
+        self._kept.setdefault(signal.name, deque()).append((signal, data))
 
     async def wait(self, name: object, kind: Any, loop: WorkflowLoop, asked: list[Request]) -> Any:
         """Take the next signal of a name, or wait for it.
@@ -61,7 +62,7 @@ class Signals:
             raise TypeError(f"signal({name!r}, …): {shown(kind)} is no type of values: {error}") from error
         kept = self._kept.get(name)
         while kept:
-            value = self._fitted(kept.popleft(), carrier, asked)
+            value = _fitted(*kept.popleft(), carrier, asked)
             if value is not _UNFIT:
                 return value
         waiting = (loop.durable_future(), carrier)
@@ -79,12 +80,11 @@ class Signals:
         """How many wait."""
         return sum(map(len, self._waits.values()))
 
-    def _fitted(self, signal: SignalReceived, carrier: Carrier, asked: list[Request]) -> Any:
-        try:
-            return decode(carrier, self._read(signal.input), f"signal {signal.name!r}")
-        except UnfitValue as error:
-            detail = fit(f"{error}; the run goes on waiting. Send what its code wants, under another message id")
-            asked.append(
-                RefuseSignal(message_id=signal.message_id, name=signal.name, input=signal.input, detail=detail)
-            )
-            return _UNFIT
+
+def _fitted(signal: SignalReceived, data: bytes, carrier: Carrier, asked: list[Request]) -> Any:
+    try:
+        return decode(carrier, data, f"signal {signal.name!r}")
+    except UnfitValue as error:
+        detail = fit(f"{error}; the run goes on waiting. Send what its code wants, under another message id")
+        asked.append(RefuseSignal(message_id=signal.message_id, name=signal.name, input=signal.input, detail=detail))
+        return _UNFIT
