@@ -22,12 +22,12 @@ from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
-from holdfast.app.effects import carrier
-from holdfast.app.invocation import Invoker
-from holdfast.app.local_worker import LocalWorker
-from holdfast.app.orchestrator import Orchestrator
-from holdfast.app.programs import latest_version, programs
-from holdfast.app.worker import Execution
+from holdfast.app.effects.execute import carrier
+from holdfast.app.executor.invocation import Invoker
+from holdfast.app.orchestrator.pipeline import Orchestrator
+from holdfast.app.orchestrator.programs import latest_version, programs
+from holdfast.app.worker.execute import Execution
+from holdfast.app.worker.local_dispatch import LocalWorker
 from holdfast.core.commands import Addressed, StartRun
 from holdfast.core.payload import Payload
 from holdfast.ports.log import Topic

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
-from holdfast.app.client import Door
-from holdfast.app.orchestrator import Lost, Orchestrator
-from holdfast.app.resolving import EffectUnknown, ResolutionRefused, Resolutions, Verdict
+from holdfast.app.client.run_client import RunClient
+from holdfast.app.effects.resolve import EffectUnknown, ResolutionRefused, Resolutions, Verdict
+from holdfast.app.orchestrator.pipeline import Lost, Orchestrator
 from holdfast.asked import attributes_of, input_of, made_up_id, text
 from holdfast.core.asks import FAIL, RETRY, SUCCEED
 from holdfast.core.commands import (
@@ -156,7 +156,7 @@ class Client:
         self._settings = settings
         self._engine = engine
         self._stack = contextlib.AsyncExitStack()
-        self._door: Door | None = None
+        self._run_client: RunClient | None = None
         self._profile: Profile | None = None
         self._looking: asyncio.Task[None] | None = None
         self.remind: Callable[[str], object] = log.warning
@@ -166,7 +166,7 @@ class Client:
         settings = self._settings or load()
         profile = await self._stack.enter_async_context(open_profile(settings, create=True))
         self._profile = profile
-        self._door = Door(
+        self._run_client = RunClient(
             store=profile.store,
             log_=profile.log,
             clock=profile.clock,
@@ -176,7 +176,7 @@ class Client:
             publishes=not profile.embedded,
             schemas=profile.schemas,
         )
-        self._stack.push_async_callback(self._door.close)
+        self._stack.push_async_callback(self._run_client.close)
         return self
 
     async def __aexit__(
@@ -188,10 +188,10 @@ class Client:
         await self._stack.aclose()
 
     @property
-    def door(self) -> Door:
-        if self._door is None:
+    def run_client(self) -> RunClient:
+        if self._run_client is None:
             raise RuntimeError("a client is opened by: async with Client() as client")
-        return self._door
+        return self._run_client
 
     @property
     def profile(self) -> Profile:
@@ -274,11 +274,11 @@ class Client:
         command = StartRun(workflow=workflow, input=payload, attributes=named)
         if self._engine is not None and self._engine.orchestrator is not None:
             return await self._start_in_memory(self._engine.orchestrator, run, command, blobs)
-        if id is not None and await self.door.existence.of(run):
+        if id is not None and await self.run_client.existence.of(run):
             await self._refuse_other(run, command)
             return RunHandle(self, run)
-        told = await self.door.expect(run)
-        await self.door.send(run, command, blobs)
+        told = await self.run_client.expect(run)
+        await self.run_client.send(run, command, blobs)
         return RunHandle(self, run, told=told)
 
     async def _start_in_memory(
@@ -295,10 +295,10 @@ class Client:
 
     async def _refuse_other(self, run: str, command: StartRun) -> None:
         """Raise RunExists if the run of this id is about something else."""
-        stored = await self.door.history(run)
+        stored = await self.run_client.history(run)
         if stored is None:
             return
-        began = self.door.codec.decode_event(stored.history[0].type, stored.history[0].data)
+        began = self.run_client.codec.decode_event(stored.history[0].type, stored.history[0].data)
         if (
             not isinstance(began, RunStarted)
             or began.workflow != command.workflow
@@ -375,9 +375,9 @@ class Client:
         seen = (await self.resolutions.find(name)).effect
         if succeeded is not UNSAID:
             data = _encoded_result(seen.name, succeeded)
-            return await self.resolutions.resolve(seen, Verdict(word=SUCCEED, by=by, reason=reason, data=data))
+            return await self.resolutions.resolve(seen, Verdict(decision=SUCCEED, by=by, reason=reason, data=data))
         word, error = (RETRY, "") if failed is None else (FAIL, failed)
-        return await self.resolutions.resolve(seen, Verdict(word=word, by=by, reason=reason, error=error))
+        return await self.resolutions.resolve(seen, Verdict(decision=word, by=by, reason=reason, error=error))
 
     @property
     def resolutions(self) -> Resolutions:
@@ -387,10 +387,10 @@ class Client:
         """Send a command; True when it was taken in memory and something followed from it."""
         if self._engine is not None and self._engine.orchestrator is not None:
             if blobs:
-                await self.door.store.put_blobs(blobs)
+                await self.run_client.store.put_blobs(blobs)
             with contextlib.suppress(Lost):
                 return await self._engine.orchestrator.submit(Addressed(checked(run_id), command))
-        await self.door.send(run_id, command, blobs)
+        await self.run_client.send(run_id, command, blobs)
         return False
 
     async def outcome(
@@ -401,7 +401,7 @@ class Client:
             return await told
         reminder = asyncio.get_running_loop().call_later(UNSERVED, self._look_after, run_id)
         try:
-            return await self.door.outcome(run_id, stop_when_parked=stop_when_parked, told=told)
+            return await self.run_client.outcome(run_id, stop_when_parked=stop_when_parked, told=told)
         finally:
             reminder.cancel()
 
@@ -421,7 +421,7 @@ class Client:
         is_served = is_served_here(self.profile.settings)
         with contextlib.suppress(Unavailable):
             if is_served is None:
-                is_served = await self.door.existence.of(run_id)
+                is_served = await self.run_client.existence.of(run_id)
         return "" if is_served is not False else nobody_serves(run_id, self.profile.settings)
 
     async def value_of(self, outcome: RunOutcome, workflow: Workflow[..., Any] | None) -> Any:
@@ -430,7 +430,7 @@ class Client:
             return None
         data = outcome.result.data
         if outcome.result.blob is not None:
-            data = (await self.door.store.blobs([outcome.result.blob]))[outcome.result.blob]
+            data = (await self.run_client.store.blobs([outcome.result.blob]))[outcome.result.blob]
         if workflow is None:
             known = versions.get(outcome.workflow)
             workflow = None if known is None else known.by_version.get(outcome.version)

@@ -45,11 +45,14 @@ def test_every_import_contract_is_kept() -> None:
         ("app/planted.py", "import holdfast.http", "Imports go down only"),
         ("http/planted.py", "import holdfast.app", "Imports go down only"),
         ("sdk/planted.py", "import holdfast.app", "Imports go down only"),
+        ("app/executor/planted.py", "import holdfast.app.effects", "The rooms of app/"),
+        ("app/worker/planted.py", "import holdfast.app.orchestrator", "The rooms of app/"),
     ],
 )
 def test_a_planted_wrong_import_is_found(module: str, line: str, contract: str, tmp_path: Path) -> None:
     """Only the packages' frames are copied: the planted line is the one import there is."""
-    for package in ("", "core", "ports", "sdk", "app", "adapters", "http", "testing", "cli"):
+    rooms = ("app/client", "app/orchestrator", "app/worker", "app/effects", "app/executor")
+    for package in ("", "core", "ports", "sdk", "app", *rooms, "adapters", "http", "testing", "cli"):
         folder = tmp_path / "holdfast" / package
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "__init__.py").touch()

@@ -89,7 +89,10 @@ async def published(
         if run is not None:
             ids = [f"{event.run_id}/{event.incarnation}/{event.seq}" for event in run.history]
             told_events[run.row.run_id], told_outcomes[run.row.run_id] = ids, ids[-1:]
-    for topic, wanted in ((client.door.topics.events, told_events), (client.door.topics.outcomes, told_outcomes)):
+    for topic, wanted in (
+        (client.run_client.topics.events, told_events),
+        (client.run_client.topics.outcomes, told_outcomes),
+    ):
         heard = Heard(in_order=in_order)
         await heard.listen(broker, topic, client.profile.shards, wanted, patience)
         wrong.extend(

@@ -57,7 +57,7 @@ class Person:
             may_be_again = not effect.repeats and client.profile.clock.now() > over
             verdict = self._verdict(effect, charges.get(effect.run_id), may_be_again=may_be_again)
             if verdict is not None:
-                await client.door.send(effect.run_id, verdict)
+                await client.run_client.send(effect.run_id, verdict)
                 if (effect.effect_id, effect.fence) not in self._decided:
                     self._decided.add((effect.effect_id, effect.fence))
                     self.verdicts[verdict.verdict] += 1

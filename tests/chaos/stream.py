@@ -149,7 +149,7 @@ class Stream:
             ("content-type", content),
         )
         partition = chance.randrange(shards) if chance.random() < 0.2 else shard_of(name, shards)
-        return Outgoing(client.door.topics.commands, name.encode(), value, headers, partition)
+        return Outgoing(client.run_client.topics.commands, name.encode(), value, headers, partition)
 
     def _errand(self, errand: Awaitable[None]) -> None:
         task = asyncio.ensure_future(errand)

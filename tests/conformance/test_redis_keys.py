@@ -16,7 +16,7 @@ from tests.servers import Servers
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 
-PATIENCE = 0.25
+TIMEOUT = 0.25
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ async def redis(server: Servers) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def keys(server: Servers, redis: Redis) -> AsyncIterator[RedisKeys]:
-    keys = RedisKeys(server.redis, "shop", patience=PATIENCE, pause=0.05)
+    keys = RedisKeys(server.redis, "shop", timeout=TIMEOUT, pause=0.05)
     await keys.open("one")
     yield keys
     await keys.close()
@@ -47,7 +47,7 @@ async def keys(server: Servers, redis: Redis) -> AsyncIterator[RedisKeys]:
 class TestRedisKeys(KeysConformance):
     @pytest.fixture
     async def keys(self, server: Servers, redis: Redis) -> AsyncIterator[RedisKeys]:
-        keys = RedisKeys(server.redis, "shop", patience=5)
+        keys = RedisKeys(server.redis, "shop", timeout=5)
         await keys.open("one")
         yield keys
         await keys.close()
@@ -95,7 +95,7 @@ async def test_everything_in_redis_expires(keys: RedisKeys, redis: Redis) -> Non
 
 async def test_namespaces_share_a_redis_without_meeting(keys: RedisKeys, server: Servers) -> None:
     await keys.claim(["charge#1"], "ada", 10)
-    others = RedisKeys(server.redis, "clinic", patience=PATIENCE)
+    others = RedisKeys(server.redis, "clinic", timeout=TIMEOUT)
     assert list(await others.claim(["charge#1"], "bob", 10)) == [Claimed()]
     await others.close()
 
@@ -108,7 +108,7 @@ async def test_a_claim_of_many_keys_is_one_call(keys: RedisKeys, redis: Redis) -
 
 
 async def test_of_many_who_claim_at_once_one_wins(server: Servers, redis: Redis) -> None:
-    clients = [RedisKeys(server.redis, "shop", patience=5) for _ in range(8)]
+    clients = [RedisKeys(server.redis, "shop", timeout=5) for _ in range(8)]
     answers = await asyncio.gather(*(keys.claim(["charge#1"], f"w{n}", 10) for n, keys in enumerate(clients)))
     winners = [n for n, answer in enumerate(answers) if list(answer) == [Claimed()]]
     assert len(winners) == 1
@@ -152,7 +152,7 @@ async def test_connections_that_died_while_idle_cost_no_claim(keys: RedisKeys, s
 
 def test_a_connection_that_ends_between_the_look_at_it_and_the_word_costs_no_claim(server: Servers) -> None:
     async def story() -> None:
-        keys = RedisKeys(server.redis, "shop", patience=5)
+        keys = RedisKeys(server.redis, "shop", timeout=5)
         await keys.remember({"known": b"receipt"}, 10)
         pool: Any = keys._redis.connection_pool  # noqa: SLF001 - the client's own, to end its connection at that moment
         (idle,) = pool._available_connections  # noqa: SLF001 - as above
@@ -171,17 +171,17 @@ def test_a_connection_that_ends_between_the_look_at_it_and_the_word_costs_no_cla
 
 
 async def test_a_frozen_redis_delays_the_first_call_by_its_patience_and_the_others_not_at_all(server: Servers) -> None:
-    keys = RedisKeys(server.redis, "shop", patience=PATIENCE, pause=60)
+    keys = RedisKeys(server.redis, "shop", timeout=TIMEOUT, pause=60)
     await keys.open("one")
     server.pause("redis")
     try:
         began = time.monotonic()
         await keys.claim(["first"], "ada", 10)
-        assert time.monotonic() - began < 10 * PATIENCE
+        assert time.monotonic() - began < 10 * TIMEOUT
         began = time.monotonic()
         for _ in range(200):
             assert list(await keys.claim(["held"], "ada", 10)) == [Claimed()]
-        assert time.monotonic() - began < PATIENCE
+        assert time.monotonic() - began < TIMEOUT
         await without_redis(keys)
     finally:
         server.resume("redis")

@@ -182,9 +182,9 @@ async def told(client: Client, run: RunHandle[Any]) -> tuple[str, str]:
     async with asyncio.timeout(DEADLINE):
         found = await run.outcome(stop_when_parked=True)
     if isinstance(found, RunRow):
-        stored = await client.door.store.history(run.run_id)
+        stored = await client.run_client.store.history(run.run_id)
         assert stored is not None
-        events = [client.door.codec.decode_event(one.type, one.data) for one in stored.history]
+        events = [client.run_client.codec.decode_event(one.type, one.data) for one in stored.history]
         details = [event.detail for event in events if isinstance(event, RunParked)]
         return PARKED, f"{found.parked}: {''.join(details)}"
     assert isinstance(found, RunOutcome)

@@ -20,15 +20,15 @@ from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
-from holdfast.app.client import Door
-from holdfast.app.effects import carrier
-from holdfast.app.invocation import Invoker
-from holdfast.app.known_log import remember
-from holdfast.app.local_worker import LocalWorker
-from holdfast.app.orchestrator import CACHE_BYTES, Orchestrator
-from holdfast.app.programs import latest_version, programs
+from holdfast.app.client.run_client import RunClient
+from holdfast.app.effects.execute import carrier
+from holdfast.app.executor.invocation import Invoker
+from holdfast.app.log_identity import remember
+from holdfast.app.orchestrator.pipeline import CACHE_BYTES, Orchestrator
+from holdfast.app.orchestrator.programs import latest_version, programs
 from holdfast.app.records import Topics
-from holdfast.app.worker import Execution
+from holdfast.app.worker.execute import Execution
+from holdfast.app.worker.local_dispatch import LocalWorker
 from holdfast.core import events as e
 from holdfast.core.commands import Addressed, Command, SignalRun, StartRun
 from holdfast.core.payload import Payload
@@ -113,7 +113,7 @@ class Process:
             publishes=publishes,
             cache_bytes=cache_bytes,
         )
-        self.door = Door(
+        self.run_client = RunClient(
             store=store, log_=log, clock=clock, codec=CODEC, namespace=namespace, shards=shards, publishes=False
         )
         self.others = asyncio.all_tasks()
@@ -147,7 +147,7 @@ class Process:
         await self.send(run_id, start(workflow, value, **attributes))
 
     async def send(self, run_id: str, command: Command) -> None:
-        await self.door.send(run_id, command)
+        await self.run_client.send(run_id, command)
 
     async def submit(self, run_id: str, command: Command) -> None:
         """Hand a command over in memory, and wait until what follows from it is committed."""

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from holdfast.adapters.child import ChildProcesses
-from holdfast.app.apart import Apart, ChildDied, Reported
-from holdfast.app.invocation import NotBegun
+from holdfast.app.executor.invocation import NotBegun
+from holdfast.app.executor.quarantine import ChildDied, Quarantine, Reported
 from holdfast.core.commands import ExecuteStep
 from holdfast.core.payload import Payload
 from holdfast.sdk.verdicts import NotSent, Refused, Unclear
@@ -84,8 +84,8 @@ async def find(how: str, *, key: str = GIVEN) -> str | None:
 """
 
 
-def children(folder: Path, app: str = "app.py") -> Apart:
-    return Apart(ChildProcesses((sys.executable, "-m", "holdfast.cli.child", app), folder))
+def children(folder: Path, app: str = "app.py") -> Quarantine:
+    return Quarantine(ChildProcesses((sys.executable, "-m", "holdfast.cli.child", app), folder))
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def task(name: str, how: str, *, timeout: float = 20.0, guard: str | None = None
     )  # fmt: skip
 
 
-async def called(apart: Apart, one: ExecuteStep, *, asks: bool = False) -> Any:
-    data = await apart.call(one, one.input.data, asks=asks)
+async def called(quarantine: Quarantine, one: ExecuteStep, *, asks: bool = False) -> Any:
+    data = await quarantine.call(one, one.input.data, asks=asks)
     return None if data is None else msgspec.json.decode(data)
 
 
@@ -203,10 +203,10 @@ async def test_a_step_that_the_application_does_not_have_is_a_failure(folder: Pa
 
 
 async def test_an_effect_gets_its_key_and_its_verdicts_come_through(folder: Path) -> None:
-    apart = children(folder)
+    quarantine = children(folder)
 
     async def ship(how: str, *, asks: bool = False) -> Any:
-        return await called(apart, task("ship", how, guard="lookup"), asks=asks)
+        return await called(quarantine, task("ship", how, guard="lookup"), asks=asks)
 
     assert await ship("sent") == "sent k-1"
     with pytest.raises(Refused, match="no such address") as refused:
@@ -223,10 +223,10 @@ async def test_an_effect_gets_its_key_and_its_verdicts_come_through(folder: Path
 
 
 async def test_children_run_one_at_a_time(folder: Path) -> None:
-    apart = children(folder)
-    first = asyncio.create_task(called(apart, task("do", "wait")))
+    quarantine = children(folder)
+    first = asyncio.create_task(called(quarantine, task("do", "wait")))
     await until(lambda: (folder / "pid").exists() and bool((folder / "pid").read_text()))
-    second = asyncio.create_task(called(apart, task("do", "return")))
+    second = asyncio.create_task(called(quarantine, task("do", "return")))
     os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
     with pytest.raises(ChildDied, match="signal SIGKILL"):
         await first
@@ -235,4 +235,4 @@ async def test_children_run_one_at_a_time(folder: Path) -> None:
 
 async def test_without_an_application_nothing_suspected_is_tried(folder: Path) -> None:
     with pytest.raises(ChildDied, match="it was not tried again"):
-        await called(Apart(None), task("do", "return"))
+        await called(Quarantine(None), task("do", "return"))

@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.adapters.postgres.store import PostgresStore
 from holdfast.adapters.sqlite import SqliteStore
-from holdfast.app.drafts import Input, Resend, TakeInbox
+from holdfast.app.orchestrator.draft import Input, Resend, TakeInbox
 from holdfast.core import events as e
 from holdfast.core.commands import AttemptStep, CompleteStep, FailStep, ResumeRun
 from holdfast.core.identity import shard_of
@@ -277,7 +277,7 @@ async def test_a_question_that_the_store_refuses_is_one_dead_letter(file: Path) 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a server fail for less long until its faults are no accident."""
-    monkeypatch.setattr("holdfast.app.faults.LASTING", 0.3)
+    monkeypatch.setattr("holdfast.app.orchestrator.server_faults.LASTING", 0.3)
 
 
 @pytest.mark.usefixtures("soon")

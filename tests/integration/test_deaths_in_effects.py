@@ -10,11 +10,11 @@ import pytest
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import SqliteDeaths, SqliteLedger, SqliteStore
-from holdfast.app.apart import UNMOVABLE, Apart
-from holdfast.app.child import Request, execute, request_of
 from holdfast.app.deaths import ATTEMPTS, DeathWatch
-from holdfast.app.effects import EffectExecution, carrier
-from holdfast.app.invocation import Invoker
+from holdfast.app.effects.execute import EffectExecution, carrier
+from holdfast.app.executor.child_process import Request, execute, request_of
+from holdfast.app.executor.invocation import Invoker
+from holdfast.app.executor.quarantine import UNMOVABLE, Quarantine
 from holdfast.core.asks import AT_MOST_ONCE, LOOKUP, PROVIDER_KEY, Resolve, Terms
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import FAILED, IN_DOUBT, PARKED, PLANNED, SUCCEEDED, Effect
@@ -104,7 +104,7 @@ class Bench:
             databases=NamedDatabases({}),
             process="worker",
             invoker=Invoker(4),
-            apart=Apart(children, self.watch),
+            quarantine=Quarantine(children, self.watch),
         )
 
     async def given(self, name: str, guard: str, order: str, deaths: int = ATTEMPTS) -> None:

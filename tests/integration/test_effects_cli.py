@@ -363,7 +363,7 @@ def test_a_verdict_that_loses_the_race_with_a_proof_is_refused_and_says_so(tmp_p
 async def asked(folder: Path, command: str) -> None:
     """Wait until a command is on its way to an engine that does not take it."""
     async with Client(settings_of(folder)) as client, asyncio.timeout(PATIENCE):
-        tail = await client.profile.log.tail(client.door.topics.commands, earliest=True)
+        tail = await client.profile.log.tail(client.run_client.topics.commands, earliest=True)
         await tail.watch(range(client.profile.shards))
         while not any(command.encode() in dict(one.headers)["ce_type"] for one in await tail.poll(1.0, 10)):
             pass

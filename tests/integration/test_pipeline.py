@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from holdfast.app.orchestrator import Lost
+from holdfast.app.orchestrator.pipeline import Lost
+from holdfast.app.orchestrator.recovery import Recovery
 from holdfast.app.records import Topics, Wire
-from holdfast.app.recovery import Recovery
 from holdfast.core import events as e
 from holdfast.core.commands import Addressed, CancelRun, CompleteStep, FireTimer, ResumeRun, TerminateRun
 from holdfast.core.identity import shard_of

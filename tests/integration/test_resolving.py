@@ -7,7 +7,7 @@ import pytest
 
 from holdfast import effect
 from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
-from holdfast.app.resolving import EffectUnknown, Resolutions, Verdict, asked
+from holdfast.app.effects.resolve import EffectUnknown, Resolutions, Verdict, asked
 from holdfast.core.asks import FAIL, RETRY, SUCCEED
 from holdfast.core.commands import Command
 from holdfast.core.payload import INLINE_LIMIT
@@ -87,4 +87,4 @@ def test_a_result_that_the_effects_own_code_could_not_return_is_refused() -> Non
 
 
 def verdict(word: str, **more: object) -> Verdict:
-    return Verdict(word=word, by="ada", reason="asked the bank", **more)  # type: ignore[arg-type]  # told by each test
+    return Verdict(decision=word, by="ada", reason="asked the bank", **more)  # type: ignore[arg-type]  # told by each test

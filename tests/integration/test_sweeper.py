@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.app import sweeper
+from holdfast.app.orchestrator import sweeper
 from holdfast.core import events as e
 from holdfast.core.commands import AttemptStep, FailStep, FireTimer, ParkRun, ResumeRun, TerminateRun
 from holdfast.core.identity import shard_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.app import lookup
+from holdfast.app.orchestrator import load
 from holdfast.ports.store import Store
 from holdfast.sdk.definitions import step, workflow
 from tests.integration.faults import FaultyStore
@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def asked_about_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the engine ask about the first slice with a start, and trust from then on: it is 2,000 starts otherwise."""
-    monkeypatch.setattr(lookup, "UNSURE", 1)
+    monkeypatch.setattr(load, "UNSURE", 1)
 
 
 async def test_runs_that_ended_are_started_again_among_new_ones_and_nothing_happens_twice(file: Path) -> None:

@@ -14,12 +14,13 @@ from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.memory import MemoryKeys
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteSchemas, SqliteStore
-from holdfast.app.duplicates import key_of
-from holdfast.app.effects import carrier
-from holdfast.app.invocation import Invoker
+from holdfast.app.deduplication import key_of
+from holdfast.app.effects.execute import carrier
+from holdfast.app.executor.invocation import Invoker
 from holdfast.app.records import Topics, Wire
 from holdfast.app.schemas import SchemaCache
-from holdfast.app.worker import Execution, Worker
+from holdfast.app.worker.execute import Execution
+from holdfast.app.worker.worker import Worker
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import Payload
 from holdfast.ports.keys import Claimed, Held, Known

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from holdfast.adapters.avro.codec import AvroCodec
-from holdfast.app.live import reprogram
+from holdfast.app.orchestrator.run_cache import reprogram
 from holdfast.core import events as e
 from holdfast.core.commands import (
     AttemptStep,

@@ -37,7 +37,7 @@ def exit_of(run: str) -> BaseException:
 
 @step(retry=PATIENT, timeout=SHORT)
 async def exits_once(run: str, what: str) -> str:
-    if here().tries(run, what) == 1:
+    if here().backoff(run, what) == 1:
         raise exit_of(run)
     await here().work(run, what)
     return f"{run}:{what}"
@@ -45,13 +45,13 @@ async def exits_once(run: str, what: str) -> str:
 
 @step(retry=Retry(attempts=2, initial=0.1), timeout=SHORT)
 async def exits_always(run: str, what: str) -> str:
-    here().tries(run, what)
+    here().backoff(run, what)
     raise exit_of(run)
 
 
 @step(retry=Retry(attempts=1), timeout=SHORT)
 async def raises_from_itself(run: str, what: str) -> str:
-    here().tries(run, what)
+    here().backoff(run, what)
     try:
         return str(int(what))
     except ValueError as error:
@@ -62,7 +62,7 @@ async def raises_from_itself(run: str, what: str) -> str:
 async def exits_when_charged(run: str, what: str, *, key: str = GIVEN) -> str:
     """Exit with the receipt in hand, the first time."""
     told = await here().buy("charge", key, run, what)
-    if here().tries(run, what) == 1:
+    if here().backoff(run, what) == 1:
         raise exit_of(run)
     return told
 

@@ -97,7 +97,7 @@ class Exhausted(Exception):
 
 
 class SimulatedLoop(asyncio.AbstractEventLoop):
-    """The loop of a world. `chance` is what app/ draws from (see app/chance.py); `outside` is nobody's context."""
+    """The loop of a world. `chance` is what app/ draws from (see app/randomness.py); `outside` is nobody's context."""
 
     salt = 0  # of the hashes of tasks: there is one loop
 

@@ -9,8 +9,8 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from holdfast.app.client import Door
-from holdfast.app.orchestrator import CACHE_BYTES
+from holdfast.app.client.run_client import RunClient
+from holdfast.app.orchestrator.pipeline import CACHE_BYTES
 from holdfast.ports.store import Unavailable
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
@@ -112,7 +112,7 @@ class Process:
         self._stopping = False
         HERE[life] = self
         if kind == CLIENT:
-            door = Door(
+            run_client = RunClient(
                 store=store,
                 log_=log,
                 clock=clock,
@@ -122,7 +122,7 @@ class Process:
                 publishes=not embedded,
             )
             person = Person(ledger, world.provider, world.lives)
-            self._main = world.loop.create_task(Client(door, world.workload, world.broker, person).serve())
+            self._main = world.loop.create_task(Client(run_client, world.workload, world.broker, person).serve())
             return
         profile = Profile(
             settings=Settings(namespace=world.topics.namespace, shards=len(world.truth.rows)),
@@ -210,7 +210,7 @@ class Process:
     async def find(self, key: str) -> str | None:
         return await self.till.find(key)
 
-    def tries(self, run: str, what: str) -> int:
+    def backoff(self, run: str, what: str) -> int:
         self.world.auditor.executed(run, what, self.life.name)
         tries = self.world.executions
         tries[run, what] = tries.get((run, what), 0) + 1

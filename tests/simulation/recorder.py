@@ -7,7 +7,7 @@ Laws of this file:
 
 from collections.abc import Mapping, Sequence
 
-from holdfast.app.child import execute
+from holdfast.app.executor.child_process import execute
 from holdfast.ports.deaths import Death
 from holdfast.ports.recorder import Crash, FlightRecorder
 from tests.simulation.loop import Life

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from holdfast.app.live import recorded, reprogram
-from holdfast.app.programs import find_workflow
+from holdfast.app.orchestrator.programs import find_workflow
+from holdfast.app.orchestrator.run_cache import recorded, reprogram
 from holdfast.core import events as e
 from holdfast.core.effects import SUCCEEDED, Effect
 from holdfast.core.identity import event_id

@@ -38,7 +38,7 @@ class Here(Protocol):
     async def find(self, key: str) -> str | None:
         """Ask the provider for an earlier request."""
 
-    def tries(self, run: str, what: str) -> int:
+    def backoff(self, run: str, what: str) -> int:
         """Count the executions, over all processes."""
 
 
@@ -60,14 +60,14 @@ async def act(run: str, what: str) -> str:
 
 @step(retry=Retry(attempts=2, initial=0.2), timeout=SHORT)
 async def second_time_lucky(run: str, what: str) -> str:
-    if here().tries(run, what) == 1:
+    if here().backoff(run, what) == 1:
         raise LookupError("not the first time")
     return f"{run}:{what}"
 
 
 @step(retry=Retry(attempts=2, initial=0.1), timeout=SHORT)
 async def hopeless(run: str, what: str) -> str:
-    here().tries(run, what)
+    here().backoff(run, what)
     raise ValueError(f"{run}:{what} never works")
 
 
@@ -146,7 +146,7 @@ async def book(run: str, what: str, *, connection: SimulatedTransaction = GIVEN)
 async def doubtful(run: str, what: str, *, key: str = GIVEN) -> str:
     """Unclear once, or as often as it is tried: then a person decides."""
     told = await here().buy("charge", key, run, what)
-    if here().tries(run, what) <= 1 + crc32(run.encode()) % 2:
+    if here().backoff(run, what) <= 1 + crc32(run.encode()) % 2:
         raise ConnectionError("the answer was cut off")
     return told
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.app.client import Door
+from holdfast.app.client.run_client import RunClient
 from holdfast.core import effects as ledger
 from holdfast.core.asks import RETRY, SUCCEED
 from holdfast.core.commands import (
@@ -164,8 +164,8 @@ def expected(run: str, kind: str, size: int) -> Expected:
 class Client:
     """A process that asks, and the person who decides on what is parked."""
 
-    def __init__(self, door: Door, workload: Workload, broker: Broker, person: "Person") -> None:
-        self._door = door
+    def __init__(self, run_client: RunClient, workload: Workload, broker: Broker, person: "Person") -> None:
+        self._run_client = run_client
         self._workload = workload
         self._broker = broker
         self._person = person
@@ -185,7 +185,7 @@ class Client:
                 for parked in await self._person.ledger.effects(states=[ledger.PARKED]):
                     verdict = self._person.verdict(parked, self._loop.time())
                     if verdict is not None:
-                        await self._door.send(parked.run_id, verdict)
+                        await self._run_client.send(parked.run_id, verdict)
             except TROUBLE:
                 continue
 
@@ -200,7 +200,7 @@ class Client:
                 if sent_to != self._broker.generation and await self._makes_sense(deed):
                     generation = self._broker.generation
                     for _ in range(1 + deed.twice):
-                        await self._door.send(deed.run, deed.command)
+                        await self._run_client.send(deed.run, deed.command)
                     sent_to = generation
             except TROUBLE:
                 pass
@@ -209,18 +209,18 @@ class Client:
     async def _makes_sense(self, deed: Deed) -> bool:
         if isinstance(deed.command, ResumeRun):
             return await self._is_parked(deed.run)
-        return not deed.after_start or await self._door.existence.of(deed.run)
+        return not deed.after_start or await self._run_client.existence.of(deed.run)
 
     async def _is_parked(self, run: str) -> bool:
         """A parked run is resumed once its code has been mended."""
-        stored = await self._door.store.history(run)
+        stored = await self._run_client.store.history(run)
         if stored is None or stored.row.status != PARKED:
             return False
         Measured.mended.add(run)
         return True
 
     async def _is_done(self, deed: Deed) -> bool:
-        store = self._door.store
+        store = self._run_client.store
         match deed.command:
             case StartRun():
                 return bool(await store.existing([deed.run]))
@@ -243,7 +243,7 @@ class Client:
     async def _wait(self, run: str) -> None:
         while run not in self._workload.told:
             try:
-                told = await self._door.outcome(run)
+                told = await self._run_client.outcome(run)
             except TROUBLE:
                 await asyncio.sleep(LOOK_AGAIN)
             else:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import NamedTuple
 
-from holdfast.app.known_log import remember
+from holdfast.app.log_identity import remember
 from holdfast.app.records import Topics
 from holdfast.core.run import ENDED
 from holdfast.ports.log import Topic

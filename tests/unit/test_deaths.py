@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from holdfast.app.death_review import is_over
 from holdfast.app.deaths import ATTEMPTS, PAGE, TURNS, UNWATCHED, DeathWatch
+from holdfast.app.orchestrator.death_review import is_over
 from holdfast.core import events as e
 from holdfast.core.identity import shard_of
 from holdfast.core.run import Run

@@ -6,9 +6,9 @@ from pathlib import Path
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
-from holdfast.app.desk import LEASE, Desk
-from holdfast.app.effects import EffectExecution, carrier
-from holdfast.app.invocation import Invoker
+from holdfast.app.effects.execute import EffectExecution, carrier
+from holdfast.app.effects.ledger_session import LEASE, LedgerSession
+from holdfast.app.executor.invocation import Invoker
 from holdfast.core.asks import PROVIDER_KEY, Begin, Doubt, Terms
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import SUCCEEDED, Effect
@@ -62,7 +62,7 @@ def silent(_: StepResult) -> None:
 
 async def test_who_meets_an_earlier_attempt_waits_for_its_end_for_the_run_does_not_hear_of_it(tmp_path: Path) -> None:
     store = await planned(tmp_path / "holdfast.db")
-    elsewhere = Desk(SqliteLedger(store), FastClock(), "elsewhere")
+    elsewhere = LedgerSession(SqliteLedger(store), FastClock(), "elsewhere")
     begun = await elsewhere.insist(KEY, Begin(who="elsewhere", terms=TERMS, attempt=1, lease=LEASE))
     assert begun.effect is not None
     elsewhere.hold(KEY, begun.effect.fence)
@@ -80,7 +80,7 @@ async def test_who_meets_an_earlier_attempt_waits_for_its_end_for_the_run_does_n
 
 async def test_who_meets_the_same_attempt_elsewhere_leaves_it_to_tell(tmp_path: Path) -> None:
     store = await planned(tmp_path / "holdfast.db")
-    elsewhere = Desk(SqliteLedger(store), FastClock(), "elsewhere")
+    elsewhere = LedgerSession(SqliteLedger(store), FastClock(), "elsewhere")
     await elsewhere.insist(KEY, Begin(who="elsewhere", terms=TERMS, attempt=1, lease=LEASE))
     elsewhere.hold(KEY, 1)
     async with asyncio.timeout(10):

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from holdfast.adapters.avro.codec import AvroCodec
-from holdfast.app.drafts import Input, Redirect, positions_of
-from holdfast.app.intake import BACKLOG, SLICE, Intake
-from holdfast.app.reading import RecordReader, as_command
+from holdfast.app.orchestrator.draft import Input, Redirect, positions_of
+from holdfast.app.orchestrator.intake import BACKLOG, SLICE, Intake
+from holdfast.app.orchestrator.record_reader import RecordReader, as_command
 from holdfast.app.records import Topics, Wire
 from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import (

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from holdfast.app.invocation import Escaped, Invocation, Invoker, NotBegun, Withdrawn
-from holdfast.app.threads import ThreadCall, Threads
+from holdfast.app.executor.invocation import Escaped, Invocation, Invoker, NotBegun, Withdrawn
+from holdfast.app.executor.threads import ThreadCall, Threads
 from holdfast.core.commands import ExecuteStep
 from holdfast.core.payload import Payload
 

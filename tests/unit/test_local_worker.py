@@ -11,10 +11,10 @@ import pytest
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
 from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
-from holdfast.app.effects import carrier
-from holdfast.app.invocation import Invoker
-from holdfast.app.local_worker import LocalWorker
-from holdfast.app.worker import Execution
+from holdfast.app.effects.execute import carrier
+from holdfast.app.executor.invocation import Invoker
+from holdfast.app.worker.execute import Execution
+from holdfast.app.worker.local_dispatch import LocalWorker
 from holdfast.core.asks import Ask
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import Payload

@@ -1,7 +1,7 @@
 """Faults of the server: which are waited for, and which are the fault of the runs they are about."""
 
-from holdfast.app.drafts import Input
-from holdfast.app.faults import LASTING, MOST, Faults
+from holdfast.app.orchestrator.draft import Input
+from holdfast.app.orchestrator.server_faults import LASTING, MOST, Faults
 from holdfast.core.commands import CancelRun
 
 ALL = frozenset({"a", "b", "c"})

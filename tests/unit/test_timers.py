@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.app.timers import HORIZON, DueTimers
+from holdfast.app.orchestrator.timers import HORIZON, DueTimers
 from holdfast.core.commands import AttemptStep, FireTimer
 from holdfast.ports.store import TimerRow
 

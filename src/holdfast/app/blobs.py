@@ -9,7 +9,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
-from holdfast.app.patience import tries
+from holdfast.app.backoff import backoff
 from holdfast.core import events as e
 from holdfast.core.commands import Command, CompleteStep, ExecuteStep, HearLedger, SignalRun, StartRun
 from holdfast.core.payload import Payload
@@ -62,7 +62,7 @@ class BlobShelf:
     async def fetch_input(self, task: ExecuteStep) -> None:
         """Bring the large input of a task to hand, however long the store is away. It is read before anything else."""
         self.release()
-        async for _ in tries():
+        async for _ in backoff():
             try:
                 await self.fetch([task])
             except Unavailable as away:
@@ -72,7 +72,7 @@ class BlobShelf:
 
     async def store_result(self, blobs: Mapping[str, bytes]) -> None:
         """Store the large result of an attempt, however long the store is away; nobody here reads it again."""
-        async for _ in tries():
+        async for _ in backoff():
             try:
                 await self._store.put_blobs(blobs)
             except Unavailable as away:

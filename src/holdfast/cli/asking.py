@@ -87,7 +87,7 @@ async def _print_result(client: "Client", run: "RunHandle[Any]") -> None:
             data = (await client.profile.store.blobs([outcome.result.blob]))[outcome.result.blob]
         click.echo(data)
         return
-    stored = await client.door.history(run.run_id)
+    stored = await client.run_client.history(run.run_id)
     said, then = "ended", ""
     if stored is not None:
         said = why(stored, client.profile.codec)
@@ -112,7 +112,7 @@ def signal(context: click.Context, run: str, name: str, given: str | None, messa
 
 async def _signal(settings: "Settings", run: str, name: str, data: bytes, message_id: str | None) -> None:
     async with connected(settings) as client:
-        stored = await client.door.history(client.run(run).run_id)
+        stored = await client.run_client.history(client.run(run).run_id)
         if stored is not None and stored.row.ended_at is not None:
             raise CommandFailed(USAGE, f"run {run} has ended ({stored.row.status}) and hears no signals any more")
         message_id = message_id or uuid.uuid4().hex
@@ -265,10 +265,10 @@ def _waits_for_effects(client: "Client", stored: "StoredRun") -> str:
 
 async def found(client: "Client", run: str, *, no_wait: bool) -> "StoredRun":
     """Find a run; one that was just started may not be stored yet."""
-    from holdfast.app.client import LOOK_UP
+    from holdfast.app.client.run_client import LOOK_UP
 
     run_id = client.run(run).run_id
-    stored = await client.door.find(run_id, 0.0 if no_wait else LOOK_UP)
+    stored = await client.run_client.find(run_id, 0.0 if no_wait else LOOK_UP)
     if stored is None:
         namespace = client.profile.namespace
         raise CommandFailed(MISSING, f"there is no run {run} in namespace {namespace}; see holdfast list")

@@ -29,7 +29,7 @@ def main(app: str, parent: int, answers: int) -> None:
         sys.exit(line(failed))
     import uvloop
 
-    from holdfast.app.child import execute
+    from holdfast.app.executor.child_process import execute
 
     os.write(answers, READY)
     answer = uvloop.run(execute(request))

@@ -19,7 +19,7 @@ from holdfast.cli.frame import Subcommand, connected, finish, settings_of
 from holdfast.cli.topics import MICROS, UNITS
 
 if TYPE_CHECKING:
-    from holdfast.app.resolving import Verdict
+    from holdfast.app.effects.resolve import Verdict
     from holdfast.client import Client
     from holdfast.ports.ledger import Story
     from holdfast.settings import Settings
@@ -88,7 +88,7 @@ def resolve(
 
 
 def _verdict(succeeded: str | None, failed: str | None, by: str, reason: str, *, retry: bool) -> "Verdict":
-    from holdfast.app.resolving import Verdict
+    from holdfast.app.effects.resolve import Verdict
     from holdfast.core.asks import FAIL, RETRY, SUCCEED
 
     if (succeeded is not None) + (failed is not None) + retry != 1:
@@ -96,10 +96,10 @@ def _verdict(succeeded: str | None, failed: str | None, by: str, reason: str, *,
     if not by.strip() or not reason.strip():
         raise CommandFailed(USAGE, "--by and --reason say who decides, and why: write them out")
     if succeeded is not None:
-        return Verdict(word=SUCCEED, by=by, reason=reason, data=json_of(succeeded, "--succeeded"))
+        return Verdict(decision=SUCCEED, by=by, reason=reason, data=json_of(succeeded, "--succeeded"))
     if failed is not None:
-        return Verdict(word=FAIL, by=by, reason=reason, error=failed)
-    return Verdict(word=RETRY, by=by, reason=reason)
+        return Verdict(decision=FAIL, by=by, reason=reason, error=failed)
+    return Verdict(decision=RETRY, by=by, reason=reason)
 
 
 def filter_of(text: str) -> Filter:
@@ -166,12 +166,12 @@ async def _decide(client: "Client", story: "Story", verdict: "Verdict") -> str:
             INFRASTRUCTURE,
             f"{name}: the verdict is sent and kept, but no orchestrator took it in {PATIENCE:.0f} s; is one running?",
         ) from error
-    return f"resolved: {name} {verdict.word}, by {verdict.by} ({now.state})"
+    return f"resolved: {name} {verdict.decision}, by {verdict.by} ({now.state})"
 
 
 async def _decide_on_all(client: "Client", wanted: Filter, verdict: "Verdict") -> None:
     """Decide on all that match, some at the same time; those that are refused do not stop the others."""
-    from holdfast.app.resolving import ResolutionRefused
+    from holdfast.app.effects.resolve import ResolutionRefused
 
     refused = resolved = 0
     some: list[Story] = []

@@ -76,12 +76,12 @@ async def _publish_all(client: "Client", begin: int, end: int, *, outcomes: bool
 
 async def _publish(client: "Client", page: Sequence["StoredEvent"], *, outcomes: bool) -> int:
     """Publish one page; a run's events of a page are one stretch of its history."""
-    from holdfast.app.recovery import Recovery
+    from holdfast.app.orchestrator.recovery import Recovery
     from holdfast.ports.store import Span
 
-    door = client.door
-    topic = door.topics.outcomes if outcomes else door.topics.events
-    recovery = Recovery(client.profile.store, client.profile.codec, door.wire, client.profile.schemas)
+    run_client = client.run_client
+    topic = run_client.topics.outcomes if outcomes else run_client.topics.events
+    recovery = Recovery(client.profile.store, client.profile.codec, run_client.wire, client.profile.schemas)
     stretches: dict[tuple[str, int], list[int]] = {}
     for one in page:
         stretches.setdefault((one.run_id, one.incarnation), []).append(one.seq)
@@ -129,7 +129,7 @@ def list_letters(context: click.Context, *, as_json: bool) -> None:
 
 async def _letters(settings: "Settings", *, as_json: bool) -> None:
     async with connected(settings) as client:
-        tail = await client.profile.log.tail(client.door.topics.dlq, earliest=True)
+        tail = await client.profile.log.tail(client.run_client.topics.dlq, earliest=True)
         try:
             await tail.watch([0])
             while records := await tail.poll(LAST_WORD, PAGE):

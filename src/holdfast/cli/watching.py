@@ -93,7 +93,7 @@ async def _states(client: "Client", stored: "StoredRun") -> AsyncIterator["Store
         if stored.row.ended_at is not None:
             return
         mark = await client.profile.store.changed(mark)
-        stored = await client.door.history(stored.row.run_id) or stored
+        stored = await client.run_client.history(stored.row.run_id) or stored
 
 
 async def _watch_all(settings: "Settings", *, as_json: bool) -> None:

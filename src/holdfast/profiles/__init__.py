@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from holdfast.app.known_log import remember
+from holdfast.app.log_identity import remember
 from holdfast.app.records import Topics
 from holdfast.ports.store import NotInstalled
 from holdfast.profiles.profile import Profile, release, topics_of

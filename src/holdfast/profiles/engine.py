@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from holdfast.app.apart import Apart
 from holdfast.app.deaths import ATTEMPTS, UNWATCHED, DeathWatch
-from holdfast.app.effects import EffectExecution, carrier
-from holdfast.app.invocation import Invoker
-from holdfast.app.local_worker import LocalWorker
-from holdfast.app.orchestrator import CACHE_BYTES, Orchestrator
-from holdfast.app.programs import latest_version, programs
-from holdfast.app.worker import Execution, Worker
+from holdfast.app.effects.execute import EffectExecution, carrier
+from holdfast.app.executor.invocation import Invoker
+from holdfast.app.executor.quarantine import Quarantine
+from holdfast.app.orchestrator.pipeline import CACHE_BYTES, Orchestrator
+from holdfast.app.orchestrator.programs import latest_version, programs
+from holdfast.app.worker.execute import Execution
+from holdfast.app.worker.local_dispatch import LocalWorker
+from holdfast.app.worker.worker import Worker
 from holdfast.core.commands import StepResult
 from holdfast.ports.isolation import Isolation
 from holdfast.ports.store import Unavailable
@@ -55,7 +56,7 @@ def orchestrator_of(
     )
 
 
-def effects_of(profile: Profile, process: str, invoker: Invoker, apart: Apart) -> EffectExecution:
+def effects_of(profile: Profile, process: str, invoker: Invoker, quarantine: Quarantine) -> EffectExecution:
     return carrier(
         ledger_=profile.ledger,
         store=profile.store,
@@ -64,7 +65,7 @@ def effects_of(profile: Profile, process: str, invoker: Invoker, apart: Apart) -
         databases=profile.databases,
         process=process,
         invoker=invoker,
-        apart=apart,
+        quarantine=quarantine,
     )
 
 
@@ -105,7 +106,7 @@ class Engine:
             shards=profile.shards,
             suspect_after=suspect_after,
         )
-        self._effects = effects_of(profile, self.process, self.invoker, Apart(isolation, self._deaths))
+        self._effects = effects_of(profile, self.process, self.invoker, Quarantine(isolation, self._deaths))
         execution = Execution(profile.store, self._effects, self._deaths)
         if orchestrator and worker and local:
             self._local = LocalWorker(execution, self._put_result, concurrency=concurrency)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from holdfast.adapters.sqlite.lock import EngineLock
-from holdfast.app.own_tasks import showing_own_tasks
+from holdfast.app.executor.own_tasks import showing_own_tasks
 from holdfast.ports.isolation import Isolation
 from holdfast.profiles import open_profile
 from holdfast.profiles.engine import Engine

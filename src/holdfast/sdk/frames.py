@@ -72,7 +72,7 @@ def turn(frame: FrameType | None) -> Iterator[tuple[FrameType, str]]:
     while frame is not None:
         module = module_of(frame)
         yield frame, module
-        if module == _LOOP and frame.f_code.co_name in {"drain", "evict", "within"}:
+        if module == _LOOP and frame.f_code.co_name in {"drain", "evict", "call_inside"}:
             return
         frame = frame.f_back
 

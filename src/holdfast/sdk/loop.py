@@ -126,7 +126,7 @@ class WorkflowLoop(RefusingLoop):
         future.number = self._numbers
         return future
 
-    def within(self, work: Callable[..., T], *args: Any) -> T:
+    def call_inside(self, work: Callable[..., T], *args: Any) -> T:
         """Hold the author's code that runs between turns, as when values are read, to the laws of a turn."""
         if _get_running_loop() is self:
             return work(*args)

@@ -212,7 +212,7 @@ class LiveProgram:
                 if timer is not None:
                     timer.fire()
             case e.SignalReceived():
-                self._loop.within(self._hears().hear, event, self._requests)
+                self._loop.call_inside(self._hears().hear, event, self._requests)
             case e.StepFailed(step_id=step_id, error=error):
                 self._break(step_id, error)
             case e.StepCancelled(step_id=step_id):
@@ -266,7 +266,7 @@ class LiveProgram:
         try:
             decode, data = self._workflow.shape.decode_arguments, self._read(event.input)
             is_plain = self._workflow.shape.has_plain_arguments
-            args, kwargs = decode(data) if is_plain else self._loop.within(decode, data)
+            args, kwargs = decode(data) if is_plain else self._loop.call_inside(decode, data)
         except UnfitValue as error:
             raise ProgramStuck(
                 "unfit_input",
@@ -279,7 +279,7 @@ class LiveProgram:
             if self._workflow.is_coroutine_function:
                 work = self._workflow.function(*args, **kwargs)
             else:
-                work = self._loop.within(partial(self._workflow.function, *args, **kwargs))
+                work = self._loop.call_inside(partial(self._workflow.function, *args, **kwargs))
         except Exception as error:  # noqa: BLE001 - of a decorator's wrapper, which takes something else than it says
             work = _raised(error)
         self._main = self._loop.create_task(work if type(work) is CoroutineType else _awaited(work))
@@ -290,7 +290,7 @@ class LiveProgram:
             return
         try:
             decode, data = step.shape.decode_result, self._read(result)
-            value = decode(data) if step.shape.has_plain_result else self._loop.within(decode, data)
+            value = decode(data) if step.shape.has_plain_result else self._loop.call_inside(decode, data)
         except UnfitValue as error:
             raise ProgramStuck("unfit_result", f"{error} (step {step_id} of run {self._run_id})") from error
         future.set_result(value)

@@ -23,7 +23,7 @@ from holdfast.ports.keys import Claimed, Held, Known
 
 Answer = TypeVar("Answer")
 
-PATIENCE = 0.25
+TIMEOUT = 0.25
 PAUSE = 1.0
 
 GONE: Any = (Disconnected, RuntimeError)
@@ -38,21 +38,21 @@ log = logging.getLogger(__name__)
 class RedisKeys:
     """Fulfils `ports.keys.Keys`.
 
-    `patience` is how long a connection or an answer may take, `pause` how long an absent Redis is left alone; seconds.
+    `timeout` is how long a connection or an answer may take, `pause` how long an absent Redis is left alone; seconds.
     """
 
     def __init__(
-        self, url: str, namespace: str = "holdfast", *, patience: float = PATIENCE, pause: float = PAUSE
+        self, url: str, namespace: str = "holdfast", *, timeout: float = TIMEOUT, pause: float = PAUSE
     ) -> None:
         self._namespace = namespace
         self._prefix = f"{namespace}:"
-        self._patience = patience
+        self._timeout = timeout
         self._pause = pause
         self._away = False
         self._again_at = 0.0
         self._redis = Redis.from_url(
             url,
-            socket_connect_timeout=patience,
+            socket_connect_timeout=timeout,
             socket_timeout=None,  # its own limit costs a task for each write; ours is around the whole call
             # A connection that died while idle is made anew, once, within the call.
             retry=Retry(NoBackoff(), 1, supported_errors=GONE),
@@ -108,7 +108,7 @@ class RedisKeys:
                 return otherwise
             self._again_at = time.monotonic() + self._pause  # this call tries, the others go on without
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 answer = await ask()
         except (RedisError, OSError, RuntimeError) as gone:
             if not self._away:

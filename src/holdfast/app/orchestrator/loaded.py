@@ -1,0 +1,60 @@
+"""What is known of the runs of a slice before it is handled."""
+
+from collections.abc import Callable, Sequence
+
+from holdfast.core import events as e
+from holdfast.core.commands import Request, StartRun
+from holdfast.core.replay import ProgramStuck
+from holdfast.ports.store import InboxRow, StoredRun
+
+
+class Loaded:
+    """What the store said about the runs of a slice before it was handled."""
+
+    def __init__(self, default_version: Callable[[str], str]) -> None:
+        self.stored: dict[str, StoredRun] = {}
+        self.histories: dict[str, list[e.Recorded]] = {}
+        self.asked: set[str] = set()
+        self.starts_asked = 0
+        self.assumed_new = False  # some starts are taken for new without asking
+        self.unreadable: dict[str, str] = {}
+        self.seen: set[tuple[str, str]] = set()
+        self.inbox: dict[str, list[InboxRow]] = {}
+        self._default_version = default_version
+
+    def versioned(self, command: StartRun) -> StartRun:
+        """Let a new run begin with the version of today."""
+        return StartRun(
+            workflow=command.workflow,
+            version=self._default_version(command.workflow),
+            input=command.input,
+            attributes=command.attributes,
+        )
+
+
+class Stuck:
+    """The code of a run that cannot be rebuilt: every event finds it stuck, with the reason."""
+
+    replaying = False
+
+    def __init__(self, stuck: ProgramStuck) -> None:
+        self._stuck = stuck
+
+    def apply(self, event: e.Event, at: int) -> Sequence[Request]:
+        raise self._stuck
+
+    def where(self, request: Request | None) -> str:
+        return ""
+
+    def is_cancelling(self) -> bool:
+        return True
+
+    def evict(self) -> None:
+        """Nothing to drop."""
+
+    def take_blobs(self) -> dict[str, bytes]:
+        return {}
+
+
+class NotLoaded(Exception):
+    """A resume needs the run's whole history at hand; load it and try again."""

@@ -1,0 +1,423 @@
+"""From inputs to a draft: decide, run the code, and note what must be written and what must be heard.
+
+Laws of this file:
+- Pure work in memory: no await between the first input of a slice and its draft.
+- One run's trouble is that run's alone: what raises in our own code parks the run, and the slice goes on.
+- Code that takes its time does not add up: a slice ends early when it has taken long, and the process is heard of.
+"""
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from holdfast.app.deaths import UNWATCHED, DeathWatch
+from holdfast.app.orchestrator import ledger_requests
+from holdfast.app.orchestrator.draft import AskAgain, Draft, Input, Redirect, Resend, TakeInbox
+from holdfast.app.orchestrator.loaded import Loaded, NotLoaded, Stuck
+from holdfast.app.orchestrator.reactions import Reactions, close, is_over, retry_timer, take_off
+from holdfast.app.orchestrator.run_cache import LiveRun, LiveRuns, NewProgram, reprogram
+from holdfast.app.records import Wire
+from holdfast.core import events as e
+from holdfast.core.asks import Cancel
+from holdfast.core.commands import (
+    AttemptStep,
+    CancelRun,
+    Command,
+    CompleteStep,
+    FailStep,
+    FireTimer,
+    HearLedger,
+    ParkRun,
+    ResolveEffect,
+    ResumeRun,
+    SignalRun,
+    StartRun,
+)
+from holdfast.core.replay import ProgramStuck, advance, resume
+from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, evolve, outcome
+from holdfast.core.sharing import ordered
+from holdfast.ports.codec import Codec
+from holdfast.ports.store import InboxRow, StoredEvent
+from holdfast.sdk.failures import describe, trace_of
+from holdfast.sdk.turn_limit import PULSE
+
+log = logging.getLogger(__name__)
+
+BEATS = 1
+"""How many looks of the watchdog, some quarters of a second apart, a slice may last before it is cut."""
+RECORDED = (StartRun, CompleteStep, SignalRun, CancelRun, FailStep, HearLedger, ResolveEffect, ResumeRun)
+"""What came in and may be noted without the run's code."""
+
+
+class Turns:
+    """Handles inputs against the runs in memory. `serves` tells whether a queue is served in this very process."""
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        wire: Wire,
+        live: LiveRuns,
+        new_program: NewProgram,
+        process: str,
+        serves: Callable[[str], bool],
+        publishes: bool = True,
+        deaths: DeathWatch = UNWATCHED,
+    ) -> None:
+        self._codec = codec
+        self._wire = wire
+        self._live = live
+        self._new_program = new_program
+        self._process = process
+        self._reactions = Reactions(process, serves)
+        self._publishes = publishes
+        self._deaths = deaths
+
+    def handle(self, inputs: list[Input], at: int, loaded: Loaded) -> Draft:
+        """Handle a slice at store time `at`; every run it is about is in memory or in `known`.
+
+        The draft's inputs are those that were handled; what is left of the slice is to be fed again.
+        """
+        draft = Draft(inputs)
+        shards: dict[str, int] = {}
+        enough = PULSE.beats + BEATS
+        for number, one in enumerate(inputs, 1):
+            shards[one.run_id] = one.shard
+            try:
+                self._handle(draft, one, at, loaded)
+            except DeadLetter as dead:
+                self._refuse(draft, one, dead)
+            if one.run_id:
+                # Even a command that changes nothing is decided by the owner alone: its shard is fenced, too.
+                draft.batch(one.shard)
+            if PULSE.beats > enough:
+                draft.inputs = inputs[:number]
+                break
+        self._deaths.recorder.landed()
+        draft.seal(shards)
+        return draft
+
+    def _handle(self, draft: Draft, one: Input, at: int, loaded: Loaded) -> None:
+        command = one.command
+        if isinstance(command, Redirect):
+            draft.prompt.append(command.record)
+            return
+        live = self._live.get(one.run_id) or self._enter(draft, one, at, loaded)
+        self._deaths.recorder.turn(one.run_id, live.run.incarnation, live.run.seq)
+        if self._deaths.somebody_died:
+            self._beware(live)
+        at = max(at, live.last_at)
+        if isinstance(command, CompleteStep) and one.incarnation == live.run.incarnation:
+            self._advance(draft, live, command, at, loaded)  # the hot path: nothing else to ask
+            return
+        if isinstance(command, TakeInbox):
+            self._give_up(draft, live, command.row)
+            return
+        if one.incarnation is not None and live.run.exists and one.incarnation != live.run.incarnation:
+            return
+        if isinstance(command, (Resend, AskAgain)):
+            self._look_after(draft, live, command, at)
+            return
+        if not live.run.exists and isinstance(command, SignalRun):
+            self._keep_for_later(draft, live, one, command, at, loaded)
+            return
+        if isinstance(command, SignalRun):
+            self._signal(draft, live, one, self._once(draft, one, command, loaded), at, loaded)
+            return
+        if isinstance(command, FailStep):
+            command = msgspec.structs.replace(command, at=at)
+        elif isinstance(command, StartRun) and not command.version and not live.run.exists:
+            command = loaded.versioned(command)
+        self._advance(draft, live, command, at, loaded, runs_code=not one.refusals)
+        if isinstance(command, StartRun) and one.run_id in loaded.inbox:
+            self._empty_inbox(draft, live, loaded.inbox.pop(one.run_id), at, loaded)
+
+    def _look_after(self, draft: Draft, live: LiveRun, command: Resend | AskAgain, at: int) -> None:
+        if isinstance(command, Resend):
+            self._resend(draft, live, command, at)
+        else:
+            ledger_requests.ask_again(draft, live, command.step_id, self._process)
+
+    def _enter(self, draft: Draft, one: Input, at: int, loaded: Loaded) -> LiveRun:
+        """Bring a run into memory: rebuilt from what the store had, or new."""
+        if one.run_id in loaded.unreadable:
+            raise DeadLetter("history_unreadable", f"run {one.run_id}: {loaded.unreadable[one.run_id]}")
+        stored = loaded.stored.get(one.run_id)
+        if stored is None:
+            live = LiveRun(Run(one.run_id), one.shard)
+            live.started_at = at
+            self._live.add(live)
+            return live
+        history = loaded.histories[one.run_id]
+        run = Run(one.run_id, stored.row.incarnation)
+        for past in history:
+            run = evolve(run, past.event)
+        live = LiveRun(run, one.shard)
+        live.last_at = history[-1].at if history else 0
+        live.started_at = stored.row.started_at
+        self._live.add(live)
+        if run.status == RUNNING:
+            self._deaths.recorder.turn(run.run_id, run.incarnation, run.seq)
+            try:
+                live.program, _ = reprogram(run.run_id, run.incarnation, history, self._programs(run, run.workflow))
+            except ProgramStuck as stuck:
+                # The input that woke the run is recorded first and then waits with the park (core/replay.py).
+                live.program = Stuck(stuck)
+        return live
+
+    def _programs(self, run: Run, workflow: str) -> NewProgram:
+        """Give what makes the code of a run; what stands for it, if processes died of it."""
+        stuck = self._deaths.stuck(run, workflow) if self._deaths.somebody_died else None
+        return self._new_program if stuck is None else lambda _run_id, _incarnation: Stuck(stuck)
+
+    def _beware(self, live: LiveRun) -> None:
+        """Stop code that is in memory, if it is heard only now that processes died of it."""
+        stuck = self._deaths.stuck(live.run, live.run.workflow)
+        if stuck is not None and live.program is not None:
+            live.program.evict()
+            live.program = Stuck(stuck)
+
+    def _advance(
+        self, draft: Draft, live: LiveRun, command: Command, at: int, loaded: Loaded, *, runs_code: bool = True
+    ) -> None:
+        """Let a command have its effect; without `runs_code`, a new run only begins (what it would do was refused)."""
+        before = live.run
+        try:
+            if before.parked is not None and isinstance(command, ResumeRun):
+                after, happened = self._resume(live, command, at, loaded)
+            else:
+                program = live.program if before.status in {RUNNING, ""} else None
+                if runs_code and not before.status and isinstance(command, StartRun):
+                    make = self._programs(before, command.workflow)
+                    program = live.program = make(before.run_id, before.incarnation)
+                after, happened = advance(before, program, command, at)
+            stored = self._stored(after, before.seq, happened, at)
+        except DeadLetter:
+            raise
+        except Exception as error:  # noqa: BLE001 - the law of this file: our own fault parks one run
+            log.error("run %s is parked: an error of the engine\n%s", before.run_id, trace_of(error))
+            after, happened, stored = self._park(before, command, error, at)
+        if not happened:
+            if isinstance(command, (FireTimer, AttemptStep)):
+                take_off(draft, live, command)
+            left = ledger_requests.after_the_end(draft, live, command, at)
+            if left is not None:
+                self._reactions.expect(draft, live, left[0], 0, at, left[1])
+            return
+        self._note(draft, live, before, after, happened, stored, at)
+
+    def _stored(self, run: Run, seq: int, happened: list[e.Event], at: int) -> list[StoredEvent]:
+        encode, run_id, incarnation = self._codec.encode_event, run.run_id, run.incarnation
+        stored = []
+        for event in happened:
+            seq += 1
+            stored.append(StoredEvent(run_id, incarnation, seq, type(event).__name__, encode(event), at))
+        return stored
+
+    def _park(
+        self, before: Run, command: Command, error: Exception, at: int
+    ) -> tuple[Run, list[e.Event], list[StoredEvent]]:
+        """Park a run for an error of ours, with what came in, or without it where that cannot be recorded."""
+        for heard in (command, None):
+            try:
+                after, happened = park(before, heard, error)
+                if after.exists:
+                    return after, happened, self._stored(after, before.seq, happened, at)
+            except DeadLetter:
+                raise
+            except Exception as again:  # noqa: BLE001 - as in _advance
+                log.error("run %s: what came in cannot be recorded\n%s", before.run_id, trace_of(again))
+        text = f"what came in for run {before.run_id} cannot be recorded: {describe(error)}"
+        raise DeadLetter("engine_error", text)
+
+    def _resume(self, live: LiveRun, command: ResumeRun, at: int, loaded: Loaded) -> tuple[Run, list[e.Event]]:
+        stored = loaded.stored.get(live.run.run_id)
+        if stored is None or len(stored.history) != live.run.seq:
+            raise NotLoaded(live.run.run_id)
+        if live.program is not None:
+            live.program.evict()
+        try:
+            program, rebuilt = reprogram(
+                live.run.run_id,
+                live.run.incarnation,
+                loaded.histories[live.run.run_id],
+                self._programs(live.run, live.run.workflow),
+            )
+        except ProgramStuck as stuck:
+            resumed = e.RunResumed(by=command.by)
+            parked = e.RunParked(reason=stuck.reason, detail=str(stuck))
+            return evolve(evolve(live.run, resumed), parked), [resumed, parked]
+        live.program = program
+        return resume(rebuilt, program, command, at)
+
+    def _note(
+        self,
+        draft: Draft,
+        live: LiveRun,
+        before: Run,
+        after: Run,
+        happened: list[e.Event],
+        stored: list[StoredEvent],
+        at: int,
+    ) -> None:
+        """Write what happened into the draft."""
+        run_id, shard = after.run_id, live.shard
+        live.run = after
+        live.last_at = at
+        if run_id not in draft.touched:
+            draft.touched[run_id] = live
+            live.uncommitted += 1
+        draft.batch(shard).events += stored
+        if self._publishes:  # else the log lives in the store's own file, and history is its record
+            draft.span(run_id, stored)
+            draft.happened.append((stored, at, live.trace))
+        follows = self._reactions.by_kind
+        refusals = len(draft.refusals)
+        for event in happened:
+            follow = follows.get(type(event))
+            if follow is not None:
+                follow(draft, live, before, event, at)
+        if len(draft.refusals) > refusals and not self._publishes:
+            draft.span(run_id, stored)  # a dead letter is published in any case
+        if live.program is not None and (blobs := live.program.take_blobs()):
+            draft.blobs.update(blobs)
+        if (
+            after.status != before.status
+            or after.parked is not before.parked
+            or ((after.parked_steps or before.parked_steps) and after.stands != before.stands)
+        ):
+            new = not before.exists
+            if new:
+                live.started_at = at
+            ended = after.ended
+            draft.row(after, shard, live.started_at, new=new, ended_at=at if ended else None)
+            if ended:
+                self._end(draft, live, before, happened[-1], at)
+            elif after.parked is not None and live.program is not None:
+                live.program.evict()
+                live.program = None
+
+    def _end(self, draft: Draft, live: LiveRun, before: Run, event: e.Event, at: int) -> None:
+        """Close what an ended run leaves open, and tell its consumers."""
+        run = live.run
+        mine = (run.run_id, run.incarnation)
+        for step_id in ordered(before.open_steps):
+            if step_id not in run.unsettled:
+                close(draft, run, step_id, before)
+        for step_id, step in run.unsettled.items():
+            ledger_requests.ask(draft, live, step_id, Cancel(who=self._process))
+            if step.due_at is not None:
+                # It waited for a further attempt. No timer of an ended run fires: the effect is asked after instead.
+                draft.timers[(*mine, retry_timer(step_id, step.attempt))] = None
+                self._reactions.expect(draft, live, step, 0, at, step.due_at)
+            elif step_id not in before.open_steps:
+                self._reactions.expect(draft, live, step, 0, at)
+        for timer_id in ordered(before.timers):
+            draft.timers[(*mine, timer_id)] = None
+        if live.program is not None:
+            live.program.evict()
+            live.program = None
+        told = outcome(run, event, started_at=live.started_at, ended_at=at)
+        if told is not None:
+            draft.ended.append(told)
+            if self._publishes:
+                draft.concluded.append((told, run.incarnation, run.seq, live.trace))
+
+    def _resend(self, draft: Draft, live: LiveRun, asked: Resend, at: int) -> None:
+        row = asked.row
+        step = live.run.open_steps.get(row.step_id)
+        ended = live.run.unsettled.get(row.step_id)
+        # A takeover asks before the time: it does not make the next wait longer.
+        resends = row.resends + (asked.due or row.resend_at <= at)
+        if step is None and ended is None:
+            draft.attempts[row.run_id, row.incarnation, row.step_id] = None
+        elif ended is not None:
+            ledger_requests.ask_again(draft, live, row.step_id, self._process)
+            self._reactions.send(draft, live, ended, resends, at)
+        elif step is not None and step.attempt == row.attempt and step.due_at is None:
+            # Else another attempt has taken the row's place, since the sweeper looked.
+            ledger_requests.ask_again(draft, live, row.step_id, self._process)
+            waits = step.exhausted is not None or step.parked is not None
+            early = asked.due and not is_over(step, row.resends)
+            again = self._reactions.expect if waits or early else self._reactions.send
+            again(draft, live, step, resends, at)
+
+    def _signal(self, draft: Draft, live: LiveRun, one: Input, command: SignalRun, at: int, loaded: Loaded) -> None:
+        """Tell a run a signal; if its code waits for something else, whoever sent it hears that."""
+        before = len(draft.refusals)
+        self._advance(draft, live, command, at, loaded, runs_code=not one.refusals)
+        for _, event, _ in draft.refusals[before:]:
+            if event.message_id == command.message_id:
+                draft.refused.append((one, DeadLetter(UNFIT_SIGNAL, event.detail)))
+
+    def _once(self, draft: Draft, one: Input, command: SignalRun, loaded: Loaded) -> SignalRun:
+        """Tell the core whether a signal's message id was taken before: stored, or in a draft on its way."""
+        pair = (one.run_id, command.message_id)
+        seen = pair in loaded.seen
+        loaded.seen.add(pair)
+        return SignalRun(name=command.name, message_id=command.message_id, input=command.input, seen=seen)
+
+    def _keep_for_later(
+        self, draft: Draft, live: LiveRun, one: Input, command: SignalRun, at: int, loaded: Loaded
+    ) -> None:
+        self._live.drop((one.run_id,))
+        rows = loaded.inbox.setdefault(one.run_id, [])
+        if any(row.message_id == command.message_id for row in rows):
+            return
+        data = self._codec.encode_event(
+            e.SignalReceived(message_id=command.message_id, name=command.name, input=command.input)
+        )
+        row = InboxRow(one.run_id, command.message_id, live.shard, command.name, data, at)
+        rows.append(row)
+        draft.batch(one.shard).inbox_put.append(row)
+
+    def _empty_inbox(self, draft: Draft, live: LiveRun, rows: list[InboxRow], at: int, loaded: Loaded) -> None:
+        for row in rows:
+            event = self._codec.decode_event("SignalReceived", row.data)
+            if isinstance(event, e.SignalReceived):
+                loaded.seen.add((row.run_id, row.message_id))
+                command = SignalRun(name=event.name, message_id=event.message_id, input=event.input)
+                try:
+                    self._advance(draft, live, command, at, loaded)
+                except DeadLetter:
+                    log.info("signal %s of run %s came before a run that ended at once", row.message_id, row.run_id)
+            self._take_out(draft, row)
+
+    def _take_out(self, draft: Draft, row: InboxRow) -> None:
+        """Take a signal out of the inbox, whether it is there already or was about to be put there."""
+        batch = draft.batch(row.shard)
+        batch.inbox_put = [one for one in batch.inbox_put if one is not row]
+        batch.inbox_taken.append((row.run_id, row.message_id))
+
+    def _give_up(self, draft: Draft, live: LiveRun, row: InboxRow) -> None:
+        """Put a signal aside whose run never came; one that came meanwhile has it already."""
+        self._take_out(draft, row)
+        if live.run.exists:
+            return
+        self._live.drop((row.run_id,))
+        event = self._codec.decode_event("SignalReceived", row.data)
+        assert isinstance(event, e.SignalReceived)  # noqa: S101 - by its name
+        command = SignalRun(name=event.name, message_id=event.message_id, input=event.input)
+        text = f"run {row.run_id} was not started within a day of its signal {row.name!r}"
+        draft.prompt.append(self._wire.dead(self._wire.command(row.run_id, command, row.at), "start_missing", text))
+
+    def _refuse(self, draft: Draft, one: Input, dead: DeadLetter) -> None:
+        draft.refused.append((one, dead))
+        live = self._live.get(one.run_id)
+        if live is not None and not live.run.exists:
+            self._live.drop((one.run_id,))
+        if one.origin is not None:
+            draft.prompt.append(self._wire.dead(one.origin, dead.reason, str(dead)))
+
+
+def park(run: Run, command: Command | None, error: Exception) -> tuple[Run, list[e.Event]]:
+    """Park a run for an error of ours; the input that met it is recorded first, if it can be."""
+    happened: list[e.Event] = []
+    if isinstance(command, RECORDED):
+        run, happened = advance(run, None, command, 0)
+    detail = (
+        f"an error of the engine, not of the workflow: {describe(error)}. Report it, then: holdfast resume {run.run_id}"
+    )
+    run, parked = advance(run, None, ParkRun(reason="engine_error", detail=detail), 0)
+    return run, [*happened, *parked]

@@ -1,0 +1,67 @@
+"""Records that the log does not take for their size: put aside whole.
+
+Laws of this file:
+- A record that its topic does not take is a dead letter with all its bytes and headers.
+- What even the dead letters' topic does not take is kept in the store, by a name that the dead letter bears.
+- Each step is smaller than the one before, so that publishing comes to an end.
+"""
+
+import logging
+
+import msgspec
+
+from holdfast.app.backoff import backoff
+from holdfast.app.records import ERROR_LIMIT, Topics
+from holdfast.core.payload import name_of
+from holdfast.ports.log import Headers, Outgoing
+from holdfast.ports.store import Store, Unavailable
+
+log = logging.getLogger(__name__)
+
+BLOB = "holdfast_blob"
+"""Header: the value is the blob of this name in the store."""
+HEADERS_BLOB = "holdfast_headers_blob"
+"""Header: key and headers are, in JSON with bytes in base64, the blob of this name in the store."""
+OURS = "holdfast_"
+
+
+class _Addressing(msgspec.Struct):
+    key: bytes
+    headers: Headers
+
+
+async def put_aside(record: Outgoing, text: str, topics: Topics, store: Store) -> Outgoing:
+    """Make a smaller record in the place of one that is over its topic's limit."""
+    log.error("a record of %s for %r is over the log's limit: %s", record.topic, record.key[:255], text)
+    if record.topic != topics.dlq:
+        return Outgoing(topics.dlq, record.key, record.value, (*record.headers, *_marks(record, text)))
+    if record.value:
+        return Outgoing(topics.dlq, record.key, b"", (*record.headers, (BLOB, await _keep(store, record.value))))
+    addressing = msgspec.json.encode(_Addressing(record.key, record.headers))
+    kept = tuple(
+        header for header in record.headers if header[0].startswith(OURS) and len(header[1]) <= ERROR_LIMIT * 4
+    )
+    return Outgoing(topics.dlq, b"", b"", (*kept, (HEADERS_BLOB, await _keep(store, addressing))))
+
+
+def _marks(record: Outgoing, text: str) -> Headers:
+    """Say what is the matter, and where the record was to stand; it stands nowhere."""
+    return (
+        ("holdfast_error", text[:ERROR_LIMIT].encode(errors="backslashreplace")),
+        ("holdfast_error_class", b"too_large"),
+        ("holdfast_source_topic", record.topic.encode()),
+        ("holdfast_source_partition", b"%d" % (-1 if record.partition is None else record.partition)),
+        ("holdfast_source_offset", b"-1"),
+    )
+
+
+async def _keep(store: Store, data: bytes) -> bytes:
+    name = name_of(data)
+    async for _ in backoff():
+        try:
+            await store.put_blobs({name: data})
+        except Unavailable as away:
+            log.warning("keeping a record over the log's limit waits: %s", away)
+        else:
+            break
+    return name.encode()

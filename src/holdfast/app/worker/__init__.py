@@ -1,0 +1,1 @@
+"""The worker: takes tasks, executes steps and effects, publishes results; keeps nothing."""
