@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -479,3 +480,23 @@ def until_steps(folder: Path, run: str, step: str) -> None:
         }:
             return
     raise AssertionError(f"{step} of {run} is not completed")
+
+
+def test_a_scrape_of_a_serving_process_tells_what_it_has_done(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with started(tmp_path, "dev", "app.py", "--health", address) as process:
+        line_of(process)
+        done(tmp_path, "start", "total", "--input", "[1, 2]", "--wait")
+
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=PATIENCE) as answer:
+            numbers = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+
+    expected = {
+        "holdfast_ready": "1",
+        "holdfast_shards": "64",
+        'holdfast_runs_ended_total{status="COMPLETED"}': "1",
+        'holdfast_attempts_total{outcome="completed"}': "2",
+    }
+    assert {name: numbers.get(name) for name in expected} == expected

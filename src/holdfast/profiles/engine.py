@@ -8,6 +8,7 @@ from holdfast.app.deaths import ATTEMPTS, UNWATCHED, DeathWatch
 from holdfast.app.effects.execute import EffectExecution, carrier
 from holdfast.app.executor.invocation import Invoker
 from holdfast.app.executor.quarantine import Quarantine
+from holdfast.app.meter import Meter
 from holdfast.app.orchestrator.pipeline import CACHE_BYTES, Orchestrator
 from holdfast.app.orchestrator.programs import latest_version, programs
 from holdfast.app.worker.execute import Execution
@@ -16,6 +17,7 @@ from holdfast.app.worker.worker import Worker
 from holdfast.core.commands import StepResult
 from holdfast.ports.isolation import Isolation
 from holdfast.ports.store import Unavailable
+from holdfast.profiles.metrics import Metric
 from holdfast.profiles.profile import Profile, process_name
 from holdfast.sdk.turn_limit import TURN_STEPS
 
@@ -33,6 +35,7 @@ def orchestrator_of(
     cache_bytes: int = CACHE_BYTES,
     turn_steps: int = TURN_STEPS,
     deaths: DeathWatch = UNWATCHED,
+    meter: Meter | None = None,
 ) -> Orchestrator:
     """Put an orchestrator together; with `local`, tasks of queues that it `serves` are handed over in memory."""
     return Orchestrator(
@@ -53,6 +56,7 @@ def orchestrator_of(
         cache_bytes=cache_bytes,
         deaths=deaths,
         schemas=profile.schemas,
+        meter=meter,
     )
 
 
@@ -98,6 +102,7 @@ class Engine:
         self._serving: list[asyncio.Task[None]] = []
         self._takes = True
         self.invoker = Invoker(concurrency)
+        self._meter = Meter()
         self._deaths = DeathWatch(
             profile.deaths,
             profile.records,
@@ -107,7 +112,7 @@ class Engine:
             suspect_after=suspect_after,
         )
         self._effects = effects_of(profile, self.process, self.invoker, Quarantine(isolation, self._deaths))
-        execution = Execution(profile.store, self._effects, self._deaths)
+        execution = Execution(profile.store, self._effects, self._deaths, self._meter)
         if orchestrator and worker and local:
             self._local = LocalWorker(execution, self._put_result, concurrency=concurrency)
         if orchestrator:
@@ -120,6 +125,7 @@ class Engine:
                 cache_bytes=cache_bytes,
                 turn_steps=turn_steps,
                 deaths=self._deaths,
+                meter=self._meter,
             )
         if worker and not profile.embedded:
             self.worker = Worker(
@@ -141,6 +147,38 @@ class Engine:
     @property
     def ready(self) -> bool:
         return all(part is None or part.ready.is_set() for part in (self.orchestrator, self.worker))
+
+    def metrics(self) -> list[Metric]:
+        """Read the numbers of this process, as they are now."""
+        meter = self._meter
+        metrics = [Metric("ready", "gauge", "1 once shards and queues have been assigned, else 0.", float(self.ready))]
+        if self.orchestrator is not None:
+            metrics += [
+                Metric("shards", "gauge", "Shards that this process owns.", len(self.orchestrator.shards)),
+                Metric("runs_in_memory", "gauge", "Runs in the cache of this process.", len(self.orchestrator.live)),
+                Metric("intake_backlog", "gauge", "Inputs that wait in memory.", self.orchestrator.backlog),
+                Metric("inputs_total", "counter", "Inputs of runs whose commit succeeded.", meter.inputs),
+                Metric("commits_total", "counter", "Commits that succeeded.", meter.commits),
+                Metric(
+                    "commit_failures_total", "counter", "Commits that were fenced or refused.", meter.commit_failures
+                ),
+                Metric("events_total", "counter", "Events written to history.", meter.events),
+                Metric("tasks_total", "counter", "Attempts sent to workers.", meter.tasks),
+                Metric("runs_ended_total", "counter", "Runs that ended, by status.", meter.runs_ended, "status"),
+            ]
+        workers = [part for part in (self.worker, self._local) if part is not None]
+        if workers:
+            ended = {"completed": float(meter.steps_completed), "failed": float(meter.steps_failed)}
+            duplicates = self._effects.duplicates
+            answered = {"keys": float(duplicates.by_keys), "ledger": float(duplicates.by_ledger)}
+            metrics += [
+                Metric("steps_running", "gauge", "Steps under way.", sum(part.running for part in workers)),
+                Metric("attempts_total", "counter", "Attempts executed here, by outcome.", ended, "outcome"),
+                Metric("effect_duplicates_total", "counter", "Duplicates, by who answered.", answered, "answered_by"),
+            ]
+        if self._local is not None:
+            metrics.append(Metric("steps_backlog", "gauge", "Tasks that wait for a place.", self._local.backlog))
+        return metrics
 
     def _put_result(self, result: StepResult) -> None:
         if self.orchestrator is not None:

@@ -1,9 +1,11 @@
-"""Readiness and liveness over HTTP, for whoever supervises the process: `/readyz`, `/livez`."""
+"""What supervises a process asks over HTTP: `/readyz`, `/livez`, and `/metrics` for Prometheus."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+
+from holdfast.profiles.metrics import CONTENT_TYPE, Metric, exposition
 
 
 class AddressInUse(Exception):
@@ -11,7 +13,9 @@ class AddressInUse(Exception):
 
 
 @asynccontextmanager
-async def health(address: str | None, ready: Callable[[], bool]) -> AsyncIterator[None]:
+async def health(
+    address: str | None, ready: Callable[[], bool], metrics: Callable[[], Iterable[Metric]]
+) -> AsyncIterator[None]:
     """Answer at `host:port` for as long as the block runs: 200, or 503 while not ready."""
     if address is None:
         yield
@@ -23,7 +27,11 @@ async def health(address: str | None, ready: Callable[[], bool]) -> AsyncIterato
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="alive\n")
 
+    async def scraped(_: web.Request) -> web.Response:
+        return web.Response(body=exposition(metrics()).encode(), headers={"Content-Type": CONTENT_TYPE})
+
     app = web.Application()
+    app.router.add_get("/metrics", scraped)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/livez", livez)
     runner = web.AppRunner(app, access_log=None)

@@ -54,7 +54,7 @@ async def serve(
             isolation=isolation,
         )
         stack.callback(engine.leave_no_record)
-        await stack.enter_async_context(health(settings.health, lambda: engine.ready))
+        await stack.enter_async_context(health(settings.health, lambda: engine.ready, engine.metrics))
         install_guard()
         stack.enter_context(watching(settings.turn_limit, engine.accuse))
         stack.enter_context(engine.invoker.observing())

@@ -12,6 +12,7 @@ from typing import Any
 from holdfast.app.backoff import backoff
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.deaths import UNWATCHED, DeathWatch
+from holdfast.app.meter import Meter
 from holdfast.app.orchestrator.commit import Committer, Failed, halves
 from holdfast.app.orchestrator.death_review import DeathReview
 from holdfast.app.orchestrator.draft import Draft, Input, positions_of
@@ -84,10 +85,12 @@ class Orchestrator:
         cache_bytes: int = CACHE_BYTES,
         deaths: DeathWatch = UNWATCHED,
         schemas: SchemaCache | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.topics = Topics(namespace)
         self.ready = asyncio.Event()
         self.live = LiveRuns(cache_bytes)
+        self._meter = meter or Meter()
         self._store = store
         self._log = log_
         self._clock = clock
@@ -177,6 +180,16 @@ class Orchestrator:
         finally:  # also when the time for it is over: who does not leave the group keeps the shards
             if self._membership is not None:
                 await self._membership.close()
+
+    @property
+    def shards(self) -> frozenset[int]:
+        """The shards that this process owns."""
+        return self._ownership.shards
+
+    @property
+    def backlog(self) -> int:
+        """How many inputs wait in memory."""
+        return len(self._intake)
 
     # -- in
 
@@ -271,6 +284,12 @@ class Orchestrator:
 
     async def _committed(self, draft: Draft) -> None:
         """What follows once a draft is durable: hand over, arm, tell, publish."""
+        self._meter.committed(
+            inputs=len(draft.inputs),
+            events=sum(len(batch.events) for batch in draft.by_shard.values()),
+            tasks=len(draft.tasks),
+            ended=draft.ended,
+        )
         for live in draft.touched.values():
             self.live.committed(live)
         self._encode(draft)
@@ -304,6 +323,7 @@ class Orchestrator:
     def _failed(self, failure: Failed, on_top: list[Draft]) -> None:
         """Nothing of a draft was written: forget what was computed, feed what came in again."""
         self._generation += 1
+        self._meter.commit_failures += 1
         drafts = [failure.draft, *on_top]
         for draft in drafts:
             self.live.drop(draft.touched)

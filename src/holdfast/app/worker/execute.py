@@ -16,6 +16,7 @@ from holdfast.app.effects.attempt import Tell
 from holdfast.app.effects.execute import EffectExecution
 from holdfast.app.executor.invocation import Invocation, Withdrawn, contained, origin
 from holdfast.app.executor.quarantine import ChildDied, Reported, parked
+from holdfast.app.meter import Meter
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import claim_check
 from holdfast.core.replay import ProgramStuck
@@ -30,7 +31,10 @@ from holdfast.sdk.values import UnfitValue
 class Execution:
     """Executes one attempt of a step or an effect; what processes have died of goes into quarantine."""
 
-    def __init__(self, store: Store, effects: EffectExecution, deaths: DeathWatch = UNWATCHED) -> None:
+    def __init__(
+        self, store: Store, effects: EffectExecution, deaths: DeathWatch = UNWATCHED, meter: Meter | None = None
+    ) -> None:
+        self.meter = meter or Meter()
         self._blobs = BlobShelf(store)
         self._effects = effects
         self._invoker = effects.invoker

@@ -95,6 +95,7 @@ class LocalWorker:
     async def _execute(self, task: ExecuteStep, waits: Callable[[], None]) -> None:
         try:
             result = await self._execution.run(task, self._sink, waits)
+            self._execution.meter.executed(result)
             if result is not None:
                 self._sink(result)
         except Withdrawn:
@@ -105,6 +106,16 @@ class LocalWorker:
     @property
     def idle(self) -> bool:
         return not self._running
+
+    @property
+    def running(self) -> int:
+        """How many steps are under way; a runner that is between two of them counts as one."""
+        return len(self._running)
+
+    @property
+    def backlog(self) -> int:
+        """How many tasks wait for a place."""
+        return len(self._waiting)
 
     async def drain(self, deadline: float) -> None:
         """Finish what runs, up to `deadline` seconds; what does not start is sent again by the shard's next owner.

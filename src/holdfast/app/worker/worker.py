@@ -100,6 +100,11 @@ class Worker:
     def idle(self) -> bool:
         return not self._running
 
+    @property
+    def running(self) -> int:
+        """How many steps are under way."""
+        return len(self._running)
+
     async def drain(self, deadline: float) -> None:
         """Stop taking, finish what runs up to `deadline` seconds, publish and commit it."""
         self._stopping = True
@@ -216,6 +221,7 @@ class Worker:
         self._claims.add(key)
         try:
             result = await self._execution.run(task, self._tell_late)
+            self._execution.meter.executed(result)
         except Withdrawn:
             await self._let_go([key])  # not done: it goes to whoever has the partition next
             return
