@@ -261,7 +261,8 @@ class World:
             run, happened = self._resume(command)
         else:
             program = self.program if self.run.status in {RUNNING, ""} else None
-            run, happened = advance(self.run, program, command, self.now)
+            advanced = advance(self.run, program, command, self.now)
+            run, happened = advanced.run, advanced.events
         self.run = run
         for event in happened:
             decoded = CODEC.decode_event(type(event).__name__, CODEC.encode_event(event))
@@ -275,10 +276,11 @@ class World:
         try:
             self.program, rebuilt = reprogram(RUN_ID, 0, self.history, self.new_program)
         except ProgramStuck as stuck:
-            resumed, parked = e.RunResumed(by=command.by), e.RunParked(reason=stuck.reason, detail=str(stuck))
-            return evolve(evolve(self.run, resumed), parked), [resumed, parked]
+            went_on, parked = e.RunResumed(by=command.by), e.RunParked(reason=stuck.reason, detail=str(stuck))
+            return evolve(evolve(self.run, went_on), parked), [went_on, parked]
         assert rebuilt.run == self.run
-        return resume(rebuilt, self.program, command, self.now)
+        resumed = resume(rebuilt, self.program, command, self.now)
+        return resumed.run, resumed.events
 
     def close(self) -> None:
         self.program.evict()

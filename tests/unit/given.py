@@ -1,4 +1,7 @@
-"""The given/when/then of runs: given these events, when this command, then those events."""
+"""The given/when/then of runs: given these events, when this command, then those events.
+
+Or: given these events, when another happens, then the outside is told that.
+"""
 
 from collections.abc import Callable
 
@@ -7,7 +10,9 @@ import pytest
 from holdfast.core import events as e
 from holdfast.core.commands import Command, ScheduleStep
 from holdfast.core.identity import digest
+from holdfast.core.messages import Message
 from holdfast.core.payload import Payload
+from holdfast.core.react import react
 from holdfast.core.retry import Failure, RetrySchedule
 from holdfast.core.run import DeadLetter, Run, decide, evolve
 
@@ -44,6 +49,21 @@ class When:
         assert refused.value.reason == reason
 
 
+class Happens:
+    """What an event makes the outside hear."""
+
+    def __init__(self, run: Run, event: e.Event) -> None:
+        self._run = run
+        self._event = event
+
+    def tells(self, *expected: Message) -> None:
+        """These messages follow, no more and no less."""
+        assert react(self._run, self._event) == expected
+
+    def tells_nothing(self) -> None:
+        assert react(self._run, self._event) == ()
+
+
 class Given:
     """A run with a past."""
 
@@ -52,6 +72,9 @@ class Given:
 
     def when(self, command: Command) -> When:
         return When(self.run, command)
+
+    def happens(self, event: e.Event) -> Happens:
+        return Happens(self.run, event)
 
     def state(self) -> Run:
         return self.run

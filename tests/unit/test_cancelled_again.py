@@ -128,10 +128,11 @@ class Live:
         return payload.data
 
     def hears(self, command: StartRun | CancelRun) -> list[str]:
-        self.run, happened = advance(self.run, self.program, command, 1)
-        for event in happened:
+        advanced = advance(self.run, self.program, command, 1)
+        self.run = advanced.run
+        for event in advanced.events:
             self.history.append(e.Recorded(len(self.history) + 1, 1, event))
-        return [type(event).__name__ for event in happened]
+        return [type(event).__name__ for event in advanced.events]
 
     def cancelled(self, message_id: str) -> list[str]:
         return self.hears(CancelRun(message_id=message_id))

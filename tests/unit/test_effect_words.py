@@ -48,5 +48,5 @@ def test_an_effect_that_a_person_declared_failed_without_a_word_is_not_taken_for
 def test_an_error_of_the_engine_does_not_lose_the_ledgers_word() -> None:
     run = given(started(), charged()).state()
     word = HearLedger(step_id="charge#1", state="SUCCEEDED", result=payload("7"))
-    _, happened = park(run, word, RuntimeError("ours"))
+    happened = park(run, word, RuntimeError("ours")).events
     assert [type(event) for event in happened] == [e.StepCompleted, e.RunParked]

@@ -6,7 +6,7 @@ from holdfast.core import events as e
 from holdfast.core.commands import AbandonStep, CompleteStep, FailStep, HearLedger, Request, ResumeRun, TerminateRun
 from holdfast.core.effects import PARKED
 from holdfast.core.replay import Rebuilt
-from holdfast.core.run import RUNNING, WORKER_DIED, Run, react
+from holdfast.core.run import RUNNING, WORKER_DIED, Run
 from tests.unit.given import (
     RUN_ID,
     TIMEOUT,
@@ -39,9 +39,6 @@ def test_a_run_in_which_something_else_can_move_does_not_stand() -> None:
 def test_a_resumed_run_tries_a_parked_step_again() -> None:
     run = given(started(), scheduled(), STEP_PARKED).when(ResumeRun(by="ada")).then(attempted(attempt=2))
     assert run.stands is None
-    task = react(run, attempted(attempt=2))
-    assert task is not None
-    assert task.attempt == 2
 
 
 def test_a_resumed_run_goes_on_itself_and_tries_its_steps_again() -> None:

@@ -24,7 +24,6 @@ from holdfast.core.commands import (
     StartTimer,
     TerminateRun,
 )
-from holdfast.core.payload import Payload
 from holdfast.core.retry import Failure, RetrySchedule
 from holdfast.core.run import (
     CANCELLED,
@@ -36,8 +35,6 @@ from holdfast.core.run import (
     TERMINATED,
     Run,
     decide,
-    outcome,
-    react,
 )
 from tests.unit.given import (
     NOON,
@@ -109,30 +106,6 @@ def test_another_start_under_the_same_id_is_refused(past: tuple[e.Event, ...], o
 def test_a_call_of_a_step_is_recorded_with_its_deadline() -> None:
     run = given(started()).when(asked(total_timeout=30)).then(scheduled(deadline=NOON + 30 * SECOND))
     assert run.open_steps["read#1"].attempt == 1
-
-
-def test_a_scheduled_step_is_a_task_for_a_worker() -> None:
-    run = given(started(), scheduled()).state()
-    task = react(run, scheduled())
-    assert task is not None
-    assert (task.run_id, task.step_id, task.attempt, task.workflow) == (RUN_ID, "read#1", 1, "order")
-
-
-def test_a_further_attempt_is_a_task_of_its_own() -> None:
-    run = given(started(), scheduled(), retried(), attempted()).state()
-    task = react(run, attempted())
-    assert task is not None
-    assert task.attempt == 2
-
-
-@pytest.mark.parametrize("event", [started(), completed(), retried(), ended()])
-def test_other_events_are_no_task(event: e.Event) -> None:
-    assert react(fold(given(started(), scheduled()).state(), event), event) is None
-
-
-def test_a_step_that_the_code_has_let_go_of_is_no_task() -> None:
-    run = given(started(), scheduled(), e.StepAbandoned(step_id="read#1")).state()
-    assert react(run, scheduled()) is None
 
 
 def test_the_code_may_let_go_of_an_open_step_once() -> None:
@@ -418,23 +391,6 @@ def test_the_codes_end_is_the_runs_end(request_: Command, event: e.Event, status
     run = given(*past).when(request_).then(event)
     assert (run.status, run.open_steps, run.timers) == (status, {}, {})
     assert run.ended
-
-
-def test_only_the_end_of_a_run_is_an_outcome() -> None:
-    run = given(started(), ended()).state()
-    told = outcome(run, ended(), started_at=1, ended_at=2)
-    assert told is not None
-    assert (told.run_id, told.status, told.result, told.started_at, told.ended_at) == (
-        RUN_ID, COMPLETED, Payload(data=b"9"), 1, 2,
-    )  # fmt: skip
-    assert outcome(run, completed(), started_at=1, ended_at=2) is None
-
-
-def test_an_outcome_of_a_failed_run_says_what_failed() -> None:
-    failed = e.RunFailed(error=TIMEOUT)
-    told = outcome(given(started(), failed).state(), failed, started_at=1, ended_at=2)
-    assert told is not None
-    assert (told.status, told.error, told.result) == (FAILED, TIMEOUT, None)
 
 
 # ------------------------------------------------------------ folding

@@ -202,7 +202,7 @@ class RunTerminated(Fact, frozen=True, kw_only=True):
 Outcome = RunCompleted | RunFailed | RunCancelled | RunTerminated
 OUTCOMES = (RunCompleted, RunFailed, RunCancelled, RunTerminated)
 
-INPUTS = (RunStarted, StepCompleted, StepFailed, StepCancelled, TimerFired, SignalReceived, CancelRequested)
+INPUTS = frozenset({RunStarted, StepCompleted, StepFailed, StepCancelled, TimerFired, SignalReceived, CancelRequested})
 
 Event = (
     RunStarted

@@ -14,6 +14,8 @@ import msgspec
 from holdfast.core import events as e
 from holdfast.core.commands import CancelRun, Command, ParkRun, Request, ResumeRun
 from holdfast.core.difference import alike, difference
+from holdfast.core.messages import Message
+from holdfast.core.react import react
 from holdfast.core.run import RUNNING, Run, decide, evolve
 
 
@@ -56,7 +58,36 @@ class Nondeterminism(ProgramStuck):
         )
 
 
-def advance(run: Run, program: Program | None, command: Command, at: int) -> tuple[Run, list[e.Event]]:
+class Advance:
+    """A run on its way through one command: what has happened so far, and what the outside must hear of it."""
+
+    __slots__ = ("events", "messages", "run")
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.events: list[e.Event] = []
+        self.messages: list[Message] = []
+
+    def happen(self, event: e.Event) -> None:
+        self.messages += react(self.run, event)
+        self.events.append(event)
+        self.run = evolve(self.run, event)
+
+    def turn(self, program: Program, event: e.Event, at: int) -> None:
+        """Tell the code of `event` and record what it asks for, or that it is stuck."""
+        requests: Sequence[Command]
+        try:
+            requests = program.apply(event, at)
+        except ProgramStuck as stuck:
+            requests = [ParkRun(reason=stuck.reason, detail=str(stuck))]
+        for request in requests:
+            if self.run.ended:
+                break  # what the code asks for after its run's end is dropped
+            for asked in decide(self.run, request):
+                self.happen(asked)
+
+
+def advance(run: Run, program: Program | None, command: Command, at: int) -> Advance:
     """Handle one command live: decide, run the code, decide on its requests.
 
     With `program` None (a parked or ended run) only the command's own events follow. Code that is stuck parks the
@@ -65,50 +96,26 @@ def advance(run: Run, program: Program | None, command: Command, at: int) -> tup
     Raises:
         DeadLetter: the command can never be handled; nothing changed.
     """
-    happened: list[e.Event] = []
+    advance = Advance(run)
     seen = run
     if run.cancelling and isinstance(command, CancelRun) and program is not None and not program.is_cancelling():
         # A request that was heard and swallowed is over. That another one followed is recorded: a replay asks nobody.
         seen = msgspec.structs.replace(run, cancelling=False)
     for event in decide(seen, command):
-        run = evolve(run, event)
-        happened.append(event)
-        if program is not None and isinstance(event, e.INPUTS):
-            run = take_turn(run, program, event, at, happened)
-    return run, happened
+        advance.happen(event)
+        if program is not None and type(event) in e.INPUTS:
+            advance.turn(program, event, at)
+    return advance
 
 
-def resume(rebuilt: "Rebuilt", program: Program, command: ResumeRun, at: int) -> tuple[Run, list[e.Event]]:
+def resume(rebuilt: "Rebuilt", program: Program, command: ResumeRun, at: int) -> Advance:
     """Let a parked run go on: its code hears what came in meanwhile, in order."""
-    run = rebuilt.run
-    happened: list[e.Event] = []
-    for event in decide(run, command):
-        run = evolve(run, event)
-        happened.append(event)
-    while rebuilt.waiting and run.status == RUNNING:
-        run = take_turn(run, program, rebuilt.waiting.pop(0).event, at, happened)
-    return run, happened
-
-
-def take_turn(run: Run, program: Program, event: e.Event, at: int, happened: list[e.Event]) -> Run:
-    """Tell the code of `event` and record what it asks for, or that it is stuck."""
-    requests: Sequence[Command]
-    try:
-        requests = program.apply(event, at)
-    except ProgramStuck as stuck:
-        requests = [ParkRun(reason=stuck.reason, detail=str(stuck))]
-    return ask(run, requests, happened)
-
-
-def ask(run: Run, requests: Sequence[Command], happened: list[e.Event]) -> Run:
-    """Turn the code's requests into events, appended to `happened`; what follows the run's end is dropped."""
-    for request in requests:
-        if run.ended:
-            break
-        for event in decide(run, request):
-            run = evolve(run, event)
-            happened.append(event)
-    return run
+    advance = Advance(rebuilt.run)
+    for event in decide(rebuilt.run, command):
+        advance.happen(event)
+    while rebuilt.waiting and advance.run.status == RUNNING:
+        advance.turn(program, rebuilt.waiting.pop(0).event, at)
+    return advance
 
 
 class Rebuilt:
@@ -140,7 +147,7 @@ class Rebuilt:
             at += 1
             event = recorded.event
             self.run = evolve(self.run, event)
-            if isinstance(event, e.INPUTS):
+            if type(event) in e.INPUTS:
                 if self.run.parked is not None or self._unfinished(history, at):
                     self.waiting.append(recorded)
                 else:

@@ -1,4 +1,4 @@
-"""A run of a workflow: what may happen to it, and what follows.
+"""A run of a workflow: what may happen to it (`decide`), and what it is then (`evolve`). What follows: react.py.
 
 Laws of this file:
 - A command about something already settled yields no events. A duplicate is an ordinary outcome.
@@ -26,7 +26,6 @@ from holdfast.core.commands import (
     CompleteRun,
     CompleteStep,
     ConcludeCancel,
-    ExecuteStep,
     FailRun,
     FailStep,
     FireTimer,
@@ -35,7 +34,6 @@ from holdfast.core.commands import (
     RefuseSignal,
     ResolveEffect,
     ResumeRun,
-    RunOutcome,
     ScheduleStep,
     SignalRun,
     StartRun,
@@ -267,7 +265,7 @@ def missing(run: Run) -> bool:
     return False
 
 
-_AFTER: dict[type[e.Event], str] = {
+STATUS_AFTER: dict[type[e.Event], str] = {
     e.RunCompleted: COMPLETED,
     e.RunFailed: FAILED,
     e.RunCancelled: CANCELLED,
@@ -309,7 +307,7 @@ def evolve(run: Run, event: e.Event) -> Run:
             return replace(
                 run,
                 seq=seq,
-                status=_AFTER[type(event)],
+                status=STATUS_AFTER[type(event)],
                 open_steps={},
                 timers={},
                 parked=None,
@@ -371,51 +369,4 @@ def changed(run: Run, step_id: str, **fields: Any) -> Run:
         seq=run.seq + 1,
         open_steps=added(run.open_steps, step_id, step),
         parked_steps=parked,
-    )
-
-
-def react(run: Run, event: e.Event) -> ExecuteStep | None:
-    """Tell which task the outside must hear of; `run` is the state after `event`."""
-    match event:
-        case e.StepScheduled(step_id=step_id) | e.StepAttempted(step_id=step_id):
-            step = run.open_steps.get(step_id)
-            return None if step is None else task(run, step)
-        case _:
-            return None
-
-
-def task(run: Run, step: OpenStep) -> ExecuteStep:
-    """Put the current attempt of an open step into words for a worker."""
-    scheduled = step.scheduled
-    return ExecuteStep(
-        run_id=run.run_id,
-        incarnation=run.incarnation,
-        step_id=scheduled.step_id,
-        attempt=step.attempt,
-        name=scheduled.name,
-        kind=scheduled.kind,
-        queue=scheduled.queue,
-        input=scheduled.input,
-        timeout=scheduled.timeout,
-        workflow=run.workflow,
-        heartbeat=scheduled.heartbeat,
-        guard=scheduled.guard,
-        key=scheduled.key,
-    )
-
-
-def outcome(run: Run, event: e.Event, *, started_at: int, ended_at: int) -> RunOutcome | None:
-    """Put the terminal event of a run into words for its consumers; None for other events."""
-    if not isinstance(event, e.OUTCOMES):
-        return None
-    return RunOutcome(
-        run_id=run.run_id,
-        workflow=run.workflow,
-        version=run.version,
-        status=_AFTER[type(event)],
-        result=event.result if isinstance(event, e.RunCompleted) else None,
-        error=event.error if isinstance(event, e.RunFailed) else None,
-        attributes=run.attributes,
-        started_at=started_at,
-        ended_at=ended_at,
     )

@@ -14,9 +14,11 @@ from holdfast.app.randomness import new_id
 from holdfast.app.records import Topics, Wire, rfc3339
 from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import Addressed, Command, RunOutcome
+from holdfast.core.events import OUTCOMES
 from holdfast.core.identity import run_id as checked
 from holdfast.core.identity import shard_of
-from holdfast.core.run import ENDED, PARKED, Run, outcome
+from holdfast.core.react import outcome
+from holdfast.core.run import ENDED, PARKED, Run
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
 from holdfast.ports.log import Log, Outgoing
@@ -143,5 +145,8 @@ def outcome_of(stored: StoredRun, codec: Codec) -> RunOutcome | None:
     if not stored.history:
         return None
     row, last = stored.row, stored.history[-1]
+    event = codec.decode_event(last.type, last.data)
+    if not isinstance(event, OUTCOMES):
+        return None
     run = Run(row.run_id, row.incarnation, workflow=row.workflow, version=row.version, attributes=row.attributes)
-    return outcome(run, codec.decode_event(last.type, last.data), started_at=row.started_at, ended_at=last.at)
+    return outcome(run, event, started_at=row.started_at, ended_at=last.at)

@@ -18,9 +18,6 @@ from holdfast.ports.ledger import Answer
 from holdfast.ports.log import Outgoing, Record
 from holdfast.ports.store import AttemptRow, InboxRow, RunRow, ShardBatch, Span, StoredEvent, TimerRow
 
-RETRY = "retry:"
-"""Prefix of the timers that wait for a further attempt; the author's own are named by the code."""
-
 
 class Resend(msgspec.Struct, frozen=True):
     """The sweeper's question: is this attempt still open? Then send it again; if it is `due`, when its time is over."""
@@ -105,7 +102,7 @@ class Draft:
         self.new_runs: set[str] = set()
         self.spans: dict[str, Span] = {}
         self.touched: dict[str, LiveRun] = {}
-        self.tasks: list[tuple[ExecuteStep, LiveRun, int]] = []
+        self.tasks: dict[tuple[str, int, str], tuple[ExecuteStep, LiveRun, int]] = {}
         self.happened: list[tuple[list[StoredEvent], int, str]] = []
         self.concluded: list[tuple[RunOutcome, int, int, str]] = []
         self.events: list[Outgoing] = []

@@ -21,8 +21,8 @@ def encode_records(draft: Draft, wire: Wire, serves: Callable[[str], bool]) -> N
         cause = event_id(stored[0].run_id, stored[0].incarnation, stored[0].seq)
         draft.events += wire.events(stored, at, trace, cause)
     draft.happened.clear()
-    draft.prompt += [wire.task(task, at, live.trace) for task, live, at in draft.tasks if not serves(task.queue)]
-    draft.tasks = [one for one in draft.tasks if serves(one[0].queue)]
+    away = [attempt for attempt, (task, _, _) in draft.tasks.items() if not serves(task.queue)]
+    draft.prompt += [wire.task(task, at, live.trace) for task, live, at in map(draft.tasks.pop, away)]
     draft.prompt += [wire.outcome(told, incarnation, seq, trace) for told, incarnation, seq, trace in draft.concluded]
     draft.concluded.clear()
     draft.prompt += [wire.refused(run_id, event, at) for run_id, event, at in draft.refusals]

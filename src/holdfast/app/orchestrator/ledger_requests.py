@@ -8,12 +8,16 @@ Laws of this file:
 
 from typing import Final, assert_never
 
+import msgspec
+
 from holdfast.app.orchestrator.draft import AskAgain, Draft, Input
 from holdfast.app.orchestrator.run_cache import LiveRun
 from holdfast.core import events as e
-from holdfast.core.asks import Ask, Cancel, Close, Expire, Resolve, Terms
+from holdfast.core.asks import Terms
 from holdfast.core.commands import Command, CompleteStep, FailStep, HearLedger, ResolveEffect
 from holdfast.core.effects import FAILED, SETTLED, Effect
+from holdfast.core.messages import AskLedger
+from holdfast.core.react import THE_PROCESS, ask_ledger, resolution
 from holdfast.core.retry import OF_THE_ENGINE, UNHEARD
 from holdfast.core.settling import OpenStep
 
@@ -41,58 +45,35 @@ def plan(draft: Draft, live: LiveRun, event: e.StepScheduled, at: int) -> None:
     )
 
 
-def request(draft: Draft, live: LiveRun, event: e.Event, process: str) -> None:
-    """Ask the ledger for what an event requests of it."""
-    match event:
-        case e.StepWithdrawn(step_id=step_id):
-            ask(draft, live, step_id, Cancel(who=process))
-        case e.StepExhausted(step_id=step_id, error=error):
-            reason = f"no attempts are left; the last one: {error.message}"
-            ask(draft, live, step_id, Close(who=process, reason=reason))
-        case e.ResolutionRequested(step_id=step_id):
-            ask(draft, live, step_id, resolution(event))
-        case _:
-            pass
-
-
-def ask(draft: Draft, live: LiveRun, step_id: str, question: Ask) -> None:
+def ask(draft: Draft, live: LiveRun, asked: AskLedger, process: str) -> None:
     """Put a question into the commit; its answer comes back as a command."""
-    step = live.run.open_steps.get(step_id) or live.run.unsettled.get(step_id)
-    if step is None or step.scheduled.key is None:
-        return
-    again = Input(live.shard, live.run.run_id, AskAgain(step_id), live.run.incarnation)
-    if step.scheduled.key in draft.planned:
+    again = Input(live.shard, live.run.run_id, AskAgain(asked.step_id), live.run.incarnation)
+    if asked.key in draft.planned:
         draft.later.append(again)
-    else:
-        draft.batch(live.shard).asked.append((step.scheduled.key, question))
-        draft.asked_again.append(again)
+        return
+    question = asked.question
+    if question.who == THE_PROCESS:
+        question = msgspec.structs.replace(question, who=process)
+    draft.batch(live.shard).asked.append((asked.key, question))
+    draft.asked_again.append(again)
 
 
-def ask_again(draft: Draft, live: LiveRun, step_id: str, process: str) -> None:
-    """Ask for the verdict of an effect that nobody wants, or has attempts left for, or that a person decides on."""
-    step = live.run.open_steps.get(step_id)
-    if step is None or step.withdrawn:
-        ask(draft, live, step_id, Cancel(who=process))
-    elif step.exhausted is not None:
-        ask(draft, live, step_id, Close(who=process, reason=step.exhausted.message))
-    elif step.awaits_a_person:
-        ask(draft, live, step_id, Expire(who=process))  # nobody holds it: the answer says how it stands
-
-
-def after_the_end(draft: Draft, live: LiveRun, command: Command, at: int) -> tuple[OpenStep, int] | None:
+def after_the_end(draft: Draft, live: LiveRun, command: Command, at: int, process: str) -> tuple[OpenStep, int] | None:
     """Note the verdict of an ended run's effect, or pass a person's on; gives what is still to be tried, and when."""
     run = live.run
     if not run.unsettled or not isinstance(command, (ResolveEffect, CompleteStep, FailStep, HearLedger)):
         return None
-    if command.step_id not in run.unsettled:
+    step = run.unsettled.get(command.step_id)
+    if step is None:
         return None
     if isinstance(command, ResolveEffect):
-        ask(draft, live, command.step_id, resolution(command))
+        for asked in ask_ledger(step, resolution(command)):
+            ask(draft, live, asked, process)
     elif is_verdict(command):
         draft.attempts[run.run_id, run.incarnation, command.step_id] = None
     elif isinstance(command, FailStep) and command.error.type != UNHEARD:  # that one is being asked after already
         pause = 0 if command.error.type in OF_THE_ENGINE else PAUSE
-        return run.unsettled[command.step_id], max(at + pause, command.not_before or 0)
+        return step, max(at + pause, command.not_before or 0)
     return None
 
 
@@ -107,15 +88,3 @@ def is_verdict(command: CompleteStep | FailStep | HearLedger) -> bool:
             return state in SETTLED
         case _:
             assert_never(command)
-
-
-def resolution(said: e.ResolutionRequested | ResolveEffect) -> Resolve:
-    """Put a person's verdict into the ledger's words."""
-    return Resolve(
-        who=said.by,
-        version=said.version,
-        verdict=said.verdict,
-        reason=said.reason,
-        result=said.result,
-        error=said.error,
-    )

@@ -293,7 +293,7 @@ class Orchestrator:
         for live in draft.touched.values():
             self.live.committed(live)
         self._encode(draft)
-        for task, _live, _at in draft.tasks:
+        for task, _live, _at in draft.tasks.values():
             self._dispatch(task)
         if draft.timers:
             self._timers.disarm(key for key, row in draft.timers.items() if row is None)

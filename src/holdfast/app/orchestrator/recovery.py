@@ -9,13 +9,18 @@ Laws of this file:
 
 from collections.abc import Collection, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from holdfast.app.orchestrator.draft import Input, Resend
 from holdfast.app.orchestrator.run_cache import recorded
 from holdfast.app.records import Wire, trace_of
 from holdfast.app.schemas import SchemaCache
 from holdfast.core import events as e
+from holdfast.core.commands import ExecuteStep, RunOutcome
 from holdfast.core.identity import event_id
-from holdfast.core.run import Run, evolve, outcome, react
+from holdfast.core.messages import PutAside
+from holdfast.core.react import react
+from holdfast.core.run import Run, evolve
 from holdfast.ports.codec import Codec
 from holdfast.ports.log import Outgoing
 from holdfast.ports.store import AttemptRow, Span, Store, StoredRun
@@ -73,20 +78,25 @@ class Recovery:
         made: list[Outgoing] = []
         cause = ""
         for one, past in zip(stored.history, recorded(self._codec, stored), strict=True):
+            messages = react(run, past.event) if span.first <= past.seq <= span.last else None
             run = evolve(run, past.event)
-            if isinstance(past.event, e.INPUTS) or not cause:
+            if type(past.event) in e.INPUTS or not cause:
                 cause = event_id(run.run_id, run.incarnation, past.seq)
-            if not span.first <= past.seq <= span.last:
+            if messages is None:
                 continue
             made += self._wire.events([one], past.at, trace, cause)
-            told = outcome(run, past.event, started_at=stored.row.started_at, ended_at=past.at)
-            if told is not None:
-                made.append(self._wire.outcome(told, run.incarnation, past.seq, trace))
-            if isinstance(past.event, e.SignalRefused):
-                made.append(self._wire.refused(run.run_id, past.event, past.at))
-            task = react(run, past.event)
-            if task is not None and (task.run_id, task.incarnation, task.step_id, task.attempt) in by_log:
-                made.append(self._wire.task(task, past.at, trace))
+            for message in messages:
+                match message:
+                    case RunOutcome():
+                        told = replace(message, started_at=stored.row.started_at, ended_at=past.at)
+                        made.append(self._wire.outcome(told, run.incarnation, past.seq, trace))
+                    case PutAside(refused=refused):
+                        made.append(self._wire.refused(run.run_id, refused, past.at))
+                    case ExecuteStep(step_id=step_id, attempt=attempt):
+                        if (run.run_id, run.incarnation, step_id, attempt) in by_log:
+                            made.append(self._wire.task(message, past.at, trace))
+                    case _:
+                        pass  # it stands in the store's own tables, since the commit of its event
         return made
 
     async def orphans(self, shards: Collection[int], now: int) -> list[Input]:

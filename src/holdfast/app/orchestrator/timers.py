@@ -8,8 +8,9 @@ Laws of this file:
 import heapq
 from collections.abc import Iterable
 
-from holdfast.app.orchestrator.draft import RETRY, Input
+from holdfast.app.orchestrator.draft import Input
 from holdfast.core.commands import AttemptStep, FireTimer
+from holdfast.core.react import RETRY
 from holdfast.ports.store import TimerRow
 
 HORIZON = 60_000_000

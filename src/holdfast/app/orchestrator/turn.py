@@ -15,11 +15,10 @@ from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.orchestrator import ledger_requests
 from holdfast.app.orchestrator.draft import AskAgain, Draft, Input, Redirect, Resend, TakeInbox
 from holdfast.app.orchestrator.loaded import Loaded, NotLoaded, Stuck
-from holdfast.app.orchestrator.reactions import Reactions, close, is_over, retry_timer, take_off
+from holdfast.app.orchestrator.reactions import Reactions, is_over
 from holdfast.app.orchestrator.run_cache import LiveRun, LiveRuns, NewProgram, reprogram
 from holdfast.app.records import Wire
 from holdfast.core import events as e
-from holdfast.core.asks import Cancel
 from holdfast.core.commands import (
     AttemptStep,
     CancelRun,
@@ -34,9 +33,9 @@ from holdfast.core.commands import (
     SignalRun,
     StartRun,
 )
-from holdfast.core.replay import ProgramStuck, advance, resume
-from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, evolve, outcome
-from holdfast.core.sharing import ordered
+from holdfast.core.react import ask_again, task, unawaited
+from holdfast.core.replay import Advance, ProgramStuck, advance, resume
+from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, decide, evolve
 from holdfast.ports.codec import Codec
 from holdfast.ports.store import InboxRow, StoredEvent
 from holdfast.sdk.failures import describe, trace_of
@@ -70,7 +69,7 @@ class Turns:
         self._live = live
         self._new_program = new_program
         self._process = process
-        self._reactions = Reactions(process, serves)
+        self._reactions = Reactions(process, serves, publishes=publishes)
         self._publishes = publishes
         self._deaths = deaths
 
@@ -137,7 +136,7 @@ class Turns:
         if isinstance(command, Resend):
             self._resend(draft, live, command, at)
         else:
-            ledger_requests.ask_again(draft, live, command.step_id, self._process)
+            self._reactions.carry_out(draft, live, ask_again(live.run, command.step_id), at)
 
     def _enter(self, draft: Draft, one: Input, at: int, loaded: Loaded) -> LiveRun:
         """Bring a run into memory: rebuilt from what the store had, or new."""
@@ -185,45 +184,48 @@ class Turns:
         before = live.run
         try:
             if before.parked is not None and isinstance(command, ResumeRun):
-                after, happened = self._resume(live, command, at, loaded)
+                advanced = self._resume(live, command, at, loaded)
             else:
                 program = live.program if before.status in {RUNNING, ""} else None
                 if runs_code and not before.status and isinstance(command, StartRun):
                     make = self._programs(before, command.workflow)
                     program = live.program = make(before.run_id, before.incarnation)
-                after, happened = advance(before, program, command, at)
-            stored = self._stored(after, before.seq, happened, at)
+                advanced = advance(before, program, command, at)
+            stored = self._stored(before, advanced.events, at)
         except DeadLetter:
             raise
         except Exception as error:  # noqa: BLE001 - the law of this file: our own fault parks one run
             log.error("run %s is parked: an error of the engine\n%s", before.run_id, trace_of(error))
-            after, happened, stored = self._park(before, command, error, at)
-        if not happened:
-            if isinstance(command, (FireTimer, AttemptStep)):
-                take_off(draft, live, command)
-            left = ledger_requests.after_the_end(draft, live, command, at)
-            if left is not None:
-                self._reactions.expect(draft, live, left[0], 0, at, left[1])
-            return
-        self._note(draft, live, before, after, happened, stored, at)
+            advanced, stored = self._park(before, command, error, at)
+        if stored:
+            self._note(draft, live, before, advanced, stored, at)
+        else:
+            self._note_nothing(draft, live, command, at)
 
-    def _stored(self, run: Run, seq: int, happened: list[e.Event], at: int) -> list[StoredEvent]:
-        encode, run_id, incarnation = self._codec.encode_event, run.run_id, run.incarnation
+    def _note_nothing(self, draft: Draft, live: LiveRun, command: Command, at: int) -> None:
+        """Write what a command leads to that changes nothing in its run."""
+        if isinstance(command, (FireTimer, AttemptStep)):
+            self._reactions.carry_out(draft, live, unawaited(live.run, command), at)
+        left = ledger_requests.after_the_end(draft, live, command, at, self._process)
+        if left is not None:
+            step, due_at = left
+            self._reactions.expect(draft, live, task(live.run, step.scheduled, step.attempt), 0, at, due_at)
+
+    def _stored(self, before: Run, happened: list[e.Event], at: int) -> list[StoredEvent]:
+        encode, run_id, incarnation, seq = self._codec.encode_event, before.run_id, before.incarnation, before.seq
         stored = []
         for event in happened:
             seq += 1
             stored.append(StoredEvent(run_id, incarnation, seq, type(event).__name__, encode(event), at))
         return stored
 
-    def _park(
-        self, before: Run, command: Command, error: Exception, at: int
-    ) -> tuple[Run, list[e.Event], list[StoredEvent]]:
+    def _park(self, before: Run, command: Command, error: Exception, at: int) -> tuple[Advance, list[StoredEvent]]:
         """Park a run for an error of ours, with what came in, or without it where that cannot be recorded."""
         for heard in (command, None):
             try:
-                after, happened = park(before, heard, error)
-                if after.exists:
-                    return after, happened, self._stored(after, before.seq, happened, at)
+                parked = park(before, heard, error)
+                if parked.run.exists:
+                    return parked, self._stored(before, parked.events, at)
             except DeadLetter:
                 raise
             except Exception as again:  # noqa: BLE001 - as in _advance
@@ -231,7 +233,7 @@ class Turns:
         text = f"what came in for run {before.run_id} cannot be recorded: {describe(error)}"
         raise DeadLetter("engine_error", text)
 
-    def _resume(self, live: LiveRun, command: ResumeRun, at: int, loaded: Loaded) -> tuple[Run, list[e.Event]]:
+    def _resume(self, live: LiveRun, command: ResumeRun, at: int, loaded: Loaded) -> Advance:
         stored = loaded.stored.get(live.run.run_id)
         if stored is None or len(stored.history) != live.run.seq:
             raise NotLoaded(live.run.run_id)
@@ -245,9 +247,10 @@ class Turns:
                 self._programs(live.run, live.run.workflow),
             )
         except ProgramStuck as stuck:
-            resumed = e.RunResumed(by=command.by)
-            parked = e.RunParked(reason=stuck.reason, detail=str(stuck))
-            return evolve(evolve(live.run, resumed), parked), [resumed, parked]
+            again = Advance(live.run)
+            again.happen(e.RunResumed(by=command.by))
+            again.happen(e.RunParked(reason=stuck.reason, detail=str(stuck)))
+            return again
         live.program = program
         return resume(rebuilt, program, command, at)
 
@@ -256,12 +259,12 @@ class Turns:
         draft: Draft,
         live: LiveRun,
         before: Run,
-        after: Run,
-        happened: list[e.Event],
+        advanced: Advance,
         stored: list[StoredEvent],
         at: int,
     ) -> None:
         """Write what happened into the draft."""
+        after = advanced.run
         run_id, shard = after.run_id, live.shard
         live.run = after
         live.last_at = at
@@ -272,12 +275,10 @@ class Turns:
         if self._publishes:  # else the log lives in the store's own file, and history is its record
             draft.span(run_id, stored)
             draft.happened.append((stored, at, live.trace))
-        follows = self._reactions.by_kind
         refusals = len(draft.refusals)
-        for event in happened:
-            follow = follows.get(type(event))
-            if follow is not None:
-                follow(draft, live, before, event, at)
+        if not before.exists:
+            live.started_at = at
+        self._reactions.carry_out(draft, live, advanced.messages, at)
         if len(draft.refusals) > refusals and not self._publishes:
             draft.span(run_id, stored)  # a dead letter is published in any case
         if live.program is not None and (blobs := live.program.take_blobs()):
@@ -287,61 +288,30 @@ class Turns:
             or after.parked is not before.parked
             or ((after.parked_steps or before.parked_steps) and after.stands != before.stands)
         ):
-            new = not before.exists
-            if new:
-                live.started_at = at
             ended = after.ended
-            draft.row(after, shard, live.started_at, new=new, ended_at=at if ended else None)
-            if ended:
-                self._end(draft, live, before, happened[-1], at)
-            elif after.parked is not None and live.program is not None:
+            draft.row(after, shard, live.started_at, new=not before.exists, ended_at=at if ended else None)
+            if (ended or after.parked is not None) and live.program is not None:
                 live.program.evict()
                 live.program = None
 
-    def _end(self, draft: Draft, live: LiveRun, before: Run, event: e.Event, at: int) -> None:
-        """Close what an ended run leaves open, and tell its consumers."""
-        run = live.run
-        mine = (run.run_id, run.incarnation)
-        for step_id in ordered(before.open_steps):
-            if step_id not in run.unsettled:
-                close(draft, run, step_id, before)
-        for step_id, step in run.unsettled.items():
-            ledger_requests.ask(draft, live, step_id, Cancel(who=self._process))
-            if step.due_at is not None:
-                # It waited for a further attempt. No timer of an ended run fires: the effect is asked after instead.
-                draft.timers[(*mine, retry_timer(step_id, step.attempt))] = None
-                self._reactions.expect(draft, live, step, 0, at, step.due_at)
-            elif step_id not in before.open_steps:
-                self._reactions.expect(draft, live, step, 0, at)
-        for timer_id in ordered(before.timers):
-            draft.timers[(*mine, timer_id)] = None
-        if live.program is not None:
-            live.program.evict()
-            live.program = None
-        told = outcome(run, event, started_at=live.started_at, ended_at=at)
-        if told is not None:
-            draft.ended.append(told)
-            if self._publishes:
-                draft.concluded.append((told, run.incarnation, run.seq, live.trace))
-
     def _resend(self, draft: Draft, live: LiveRun, asked: Resend, at: int) -> None:
-        row = asked.row
-        step = live.run.open_steps.get(row.step_id)
-        ended = live.run.unsettled.get(row.step_id)
+        row, run = asked.row, live.run
+        step = run.open_steps.get(row.step_id)
+        ended = run.unsettled.get(row.step_id)
         # A takeover asks before the time: it does not make the next wait longer.
         resends = row.resends + (asked.due or row.resend_at <= at)
         if step is None and ended is None:
             draft.attempts[row.run_id, row.incarnation, row.step_id] = None
         elif ended is not None:
-            ledger_requests.ask_again(draft, live, row.step_id, self._process)
-            self._reactions.send(draft, live, ended, resends, at)
+            self._reactions.carry_out(draft, live, ask_again(run, row.step_id), at)
+            self._reactions.send(draft, live, task(run, ended.scheduled, ended.attempt), resends, at)
         elif step is not None and step.attempt == row.attempt and step.due_at is None:
             # Else another attempt has taken the row's place, since the sweeper looked.
-            ledger_requests.ask_again(draft, live, row.step_id, self._process)
+            self._reactions.carry_out(draft, live, ask_again(run, row.step_id), at)
             waits = step.exhausted is not None or step.parked is not None
             early = asked.due and not is_over(step, row.resends)
             again = self._reactions.expect if waits or early else self._reactions.send
-            again(draft, live, step, resends, at)
+            again(draft, live, task(run, step.scheduled, step.attempt), resends, at)
 
     def _signal(self, draft: Draft, live: LiveRun, one: Input, command: SignalRun, at: int, loaded: Loaded) -> None:
         """Tell a run a signal; if its code waits for something else, whoever sent it hears that."""
@@ -411,13 +381,12 @@ class Turns:
             draft.prompt.append(self._wire.dead(one.origin, dead.reason, str(dead)))
 
 
-def park(run: Run, command: Command | None, error: Exception) -> tuple[Run, list[e.Event]]:
+def park(run: Run, command: Command | None, error: Exception) -> Advance:
     """Park a run for an error of ours; the input that met it is recorded first, if it can be."""
-    happened: list[e.Event] = []
-    if isinstance(command, RECORDED):
-        run, happened = advance(run, None, command, 0)
+    parked = advance(run, None, command, 0) if isinstance(command, RECORDED) else Advance(run)
     detail = (
         f"an error of the engine, not of the workflow: {describe(error)}. Report it, then: holdfast resume {run.run_id}"
     )
-    run, parked = advance(run, None, ParkRun(reason="engine_error", detail=detail), 0)
-    return run, [*happened, *parked]
+    for event in decide(parked.run, ParkRun(reason="engine_error", detail=detail)):
+        parked.happen(event)
+    return parked

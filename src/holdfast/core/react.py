@@ -1,0 +1,204 @@
+"""What follows from an event of a run: the third of the three pure functions (the others stand in run.py).
+
+Laws of this file:
+- `react` is asked with the state that the event finds. What it gives depends on nothing else, so that a successor makes
+  the same messages again, with the same identities.
+- An attempt that is open is asked after; one that is settled, or whose run has ended, is not. The same for timers.
+- A parked run has no timers outside: they would stay due, and stand before those of all other runs. Its state knows
+  them, and resuming sets them again. (A run that waits for a parked effect is not parked: its timers go on.)
+- An ended run's effects go on to their verdict: the ledger is asked to close each, and each is asked after.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from holdfast.core import events as e
+from holdfast.core.asks import Ask, Cancel, Close, Expire, Resolve
+from holdfast.core.commands import AttemptStep, ExecuteStep, FireTimer, ResolveEffect, RunOutcome
+from holdfast.core.messages import (
+    AskLedger,
+    ClearTimer,
+    CloseAttempt,
+    ExpectAnswer,
+    Message,
+    PlanEffect,
+    PutAside,
+    SetTimer,
+    TakeSignal,
+    WithholdAttempt,
+)
+from holdfast.core.run import STATUS_AFTER, Run
+from holdfast.core.settling import OpenStep
+from holdfast.core.sharing import ordered
+
+RETRY: Final = "retry:"
+"""Prefix of the timers that wait for a further attempt; the author's own are named by the code."""
+THE_PROCESS: Final = ""
+"""Who asks the ledger, where it is the process that carries the question."""
+
+
+def react(run: Run, event: e.Event) -> tuple[Message, ...]:
+    """Tell what the outside must hear of `event`; `run` is the state before it."""
+    # Every step comes by these two: plain tests cost a third of a `match` (docs/performance.md).
+    if isinstance(event, e.StepScheduled):
+        if event.guard is None:
+            return (task(run, event),)
+        return (PlanEffect(event), task(run, event))
+    if isinstance(event, e.StepCompleted):
+        return settled(run, event.step_id)
+    match event:
+        case e.StepFailed(step_id=step_id) | e.StepAbandoned(step_id=step_id) | e.StepCancelled(step_id=step_id):
+            return settled(run, step_id)
+        case e.StepAttempted(step_id=step_id, attempt=attempt):
+            again = task(run, run.open_steps[step_id].scheduled, attempt)
+            return (ClearTimer(retry_timer(step_id, attempt)), again)
+        case e.StepRetried(step_id=step_id, attempt=attempt, due_at=due_at):
+            closed = CloseAttempt(step_id)
+            return (closed, SetTimer(retry_timer(step_id, attempt), due_at)) if run.parked is None else (closed,)
+        case e.TimerStarted(timer_id=timer_id, due_at=due_at):
+            return (SetTimer(timer_id, due_at),)
+        case e.TimerFired(timer_id=timer_id) | e.TimerCancelled(timer_id=timer_id):
+            return (ClearTimer(timer_id),)
+        case e.SignalReceived(message_id=message_id):
+            return (TakeSignal(message_id),)
+        case e.SignalRefused():
+            return (PutAside(event),)
+        case e.StepWithdrawn(step_id=step_id):
+            return (WithholdAttempt(step_id), *ask_ledger(run.open_steps[step_id], Cancel(who=THE_PROCESS)))
+        case e.StepExhausted(step_id=step_id, error=error):
+            return ask_ledger(run.open_steps[step_id], Close(who=THE_PROCESS, reason=no_attempts_left(error.message)))
+        case e.ResolutionRequested(step_id=step_id):
+            return ask_ledger(run.open_steps[step_id], resolution(event))
+        case e.RunParked():
+            return tuple(ClearTimer(timer_id) for timer_id, _ in waits(run))
+        case e.RunResumed():
+            return tuple(SetTimer(timer_id, due_at) for timer_id, due_at in waits(run))
+        case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated():
+            return tuple(conclude(run, event))
+        case _:
+            return ()
+
+
+def settled(run: Run, step_id: str) -> tuple[Message, ...]:
+    """Expect nothing more of a step."""
+    step = run.open_steps.get(step_id)
+    if step is None or step.due_at is None:
+        return (CloseAttempt(step_id),)
+    return (CloseAttempt(step_id), ClearTimer(retry_timer(step_id, step.attempt)))
+
+
+def conclude(run: Run, event: e.Outcome) -> Iterator[Message]:
+    """Close what an ended run leaves open, and tell its consumers; the times are filled in by who knows them."""
+    for step_id in ordered(run.open_steps):
+        step = run.open_steps[step_id]
+        if not step.is_effect:
+            yield from settled(run, step_id)
+            continue
+        yield WithholdAttempt(step_id)
+        yield from ask_ledger(step, Cancel(who=THE_PROCESS))
+        if step.due_at is not None:
+            # It waited for a further attempt. No timer of an ended run fires: the effect is asked after instead.
+            yield ClearTimer(retry_timer(step_id, step.attempt))
+            yield ExpectAnswer(task(run, step.scheduled, step.attempt), step.due_at)
+    for timer_id in ordered(run.timers):
+        yield ClearTimer(timer_id)
+    yield outcome(run, event, started_at=0, ended_at=0)
+
+
+def ask_ledger(step: OpenStep, question: Ask) -> tuple[AskLedger, ...]:
+    """Put a question about an effect; of a plain step the ledger knows nothing."""
+    scheduled = step.scheduled
+    return () if scheduled.key is None else (AskLedger(scheduled.step_id, scheduled.key, question),)
+
+
+def ask_again(run: Run, step_id: str) -> tuple[AskLedger, ...]:
+    """Ask for the verdict of an effect that nobody wants, or has attempts left for, or that a person decides on."""
+    step = run.open_steps.get(step_id)
+    if step is None:
+        ended = run.unsettled.get(step_id)
+        return () if ended is None else ask_ledger(ended, Cancel(who=THE_PROCESS))
+    if step.withdrawn:
+        return ask_ledger(step, Cancel(who=THE_PROCESS))
+    if step.exhausted is not None:
+        return ask_ledger(step, Close(who=THE_PROCESS, reason=step.exhausted.message))
+    if step.awaits_a_person:
+        return ask_ledger(step, Expire(who=THE_PROCESS))  # nobody holds it: the answer says how it stands
+    return ()
+
+
+def no_attempts_left(last: str) -> str:
+    """Say why an effect is closed or parked."""
+    return f"no attempts are left; the last one: {last}"
+
+
+def resolution(said: e.ResolutionRequested | ResolveEffect) -> Resolve:
+    """Put a person's verdict into the ledger's words."""
+    return Resolve(
+        who=said.by,
+        version=said.version,
+        verdict=said.verdict,
+        reason=said.reason,
+        result=said.result,
+        error=said.error,
+    )
+
+
+def unawaited(run: Run, command: FireTimer | AttemptStep) -> tuple[ClearTimer, ...]:
+    """Take a timer off that nothing waits for now: its run is parked, or it was met before."""
+    if isinstance(command, FireTimer):
+        timer_id = command.timer_id
+        awaited = timer_id in run.timers
+    else:
+        timer_id = retry_timer(command.step_id, command.attempt)
+        step = run.open_steps.get(command.step_id)
+        awaited = step is not None and step.attempt == command.attempt and step.due_at is not None
+    return () if awaited and run.parked is None else (ClearTimer(timer_id),)
+
+
+def waits(run: Run) -> Iterator[tuple[str, int]]:
+    """Tell all that a run waits for by the clock: the id of each timer, and when it is due."""
+    for timer_id in ordered(run.timers):
+        yield timer_id, run.timers[timer_id]
+    for step_id in ordered(run.open_steps):
+        step = run.open_steps[step_id]
+        if step.due_at is not None:
+            yield retry_timer(step_id, step.attempt), step.due_at
+
+
+def retry_timer(step_id: str, attempt: int) -> str:
+    """Name the timer of the wait before an attempt."""
+    return f"{RETRY}{attempt}:{step_id}"
+
+
+def task(run: Run, scheduled: e.StepScheduled, attempt: int = 1) -> ExecuteStep:
+    """Put an attempt of a step into words for a worker."""
+    return ExecuteStep(
+        run_id=run.run_id,
+        incarnation=run.incarnation,
+        step_id=scheduled.step_id,
+        attempt=attempt,
+        name=scheduled.name,
+        kind=scheduled.kind,
+        queue=scheduled.queue,
+        input=scheduled.input,
+        timeout=scheduled.timeout,
+        workflow=run.workflow,
+        heartbeat=scheduled.heartbeat,
+        guard=scheduled.guard,
+        key=scheduled.key,
+    )
+
+
+def outcome(run: Run, event: e.Outcome, *, started_at: int, ended_at: int) -> RunOutcome:
+    """Put the terminal event of a run into words for its consumers."""
+    return RunOutcome(
+        run_id=run.run_id,
+        workflow=run.workflow,
+        version=run.version,
+        status=STATUS_AFTER[type(event)],
+        result=event.result if isinstance(event, e.RunCompleted) else None,
+        error=event.error if isinstance(event, e.RunFailed) else None,
+        attributes=run.attributes,
+        started_at=started_at,
+        ended_at=ended_at,
+    )
