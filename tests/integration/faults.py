@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from holdfast.ports.store import (
+    AttemptPage,
     AttemptRow,
     BadData,
     Committed,
@@ -136,9 +137,11 @@ class FaultyStore:
         self._fail()
         return await self.real.take(shards, owner)
 
-    async def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
+    async def outbox(
+        self, shards: Collection[int], limit: int, after: tuple[int, int] | None = None
+    ) -> Sequence[OutboxRow]:
         self._reach()
-        return await self.real.outbox(shards)
+        return await self.real.outbox(shards, limit, after)
 
     async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
         self._reach()
@@ -163,15 +166,19 @@ class FaultyStore:
         self._judge(*(message_id.encode() for _, message_id in pairs))
         return await self.real.seen_signals(pairs)
 
-    async def due_timers(self, shards: Collection[int], until: int, limit: int) -> Sequence[TimerRow]:
+    async def due_timers(
+        self, shards: Collection[int], until: int, limit: int, after: TimerRow | None = None
+    ) -> Sequence[TimerRow]:
         self._reach()
-        return await self.real.due_timers(shards, until, limit)
+        return await self.real.due_timers(shards, until, limit, after)
 
-    async def open_attempts(
-        self, shards: Collection[int], until: int, limit: int, *, not_sent_to: str | None = None
-    ) -> Sequence[AttemptRow]:
+    async def open_attempts(self, shards: Collection[int], until: int, limit: int, after: object = None) -> AttemptPage:
         self._reach()
-        return await self.real.open_attempts(shards, until, limit, not_sent_to=not_sent_to)
+        return await self.real.open_attempts(shards, until, limit, after)
+
+    async def attempts(self, keys: Collection[tuple[str, int, str]]) -> Sequence[AttemptRow]:
+        self._reach()
+        return await self.real.attempts(keys)
 
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, after: str | None = None

@@ -374,17 +374,17 @@ async def test_taking_over_goes_on_where_the_store_went_away(file: Path) -> None
     async with faulty(file, name="p2", begin=False) as (engine, store):
         real, misses = store.outbox, [1, 2]
 
-        async def outbox(shards: object) -> object:
+        async def outbox(*asked: object) -> object:
             if misses:
                 misses.pop()
                 store.away = True
             try:
-                return await real(shards)  # type: ignore[arg-type]  # as the port says
+                return await real(*asked)  # type: ignore[arg-type]  # as the port says
             finally:
                 store.away = False
 
         store.outbox = outbox  # type: ignore[method-assign, assignment]  # away just here
-        before = await store.real.outbox(range(SHARDS))
+        before = await store.real.outbox(range(SHARDS), 1_000)
         assert before, "the first process had no time to move its cursor"
         published: list[str] = []
         publish = engine.log.publish
@@ -407,13 +407,13 @@ async def test_a_stale_question_of_the_sweeper_does_not_forget_the_attempt_that_
     async with process(file) as engine:
         await engine.submit("r", start("fault_elsewhere", 5))
         shard = shard_of("r", SHARDS)
-        (first,) = await engine.store.open_attempts([shard], 2**62, 10)
+        (first,) = (await engine.store.open_attempts([shard], 2**62, 10)).rows
         error = Failure("ConnectionError", "x")
         await engine.submit("r", FailStep(step_id="fault_far#1", attempt=1, error=error))
         await engine.until_recorded("r", "StepAttempted")
         engine.orchestrator._intake.put([Input(shard, "r", Resend(first), 0)])  # noqa: SLF001 - as the sweeper does
         await engine.submit("r", AttemptStep(step_id="fault_far#1", attempt=2))
-        (second,) = await engine.store.open_attempts([shard], 2**62, 10)
+        (second,) = (await engine.store.open_attempts([shard], 2**62, 10)).rows
         assert isinstance(second, AttemptRow)
         assert second.attempt == 2
         await engine.submit("r", CompleteStep(step_id="fault_far#1", attempt=2, result=Payload(data=b"5")))
@@ -426,10 +426,10 @@ async def test_only_questions_at_their_time_make_the_next_wait_longer(file: Path
         await engine.submit("r", start("fault_elsewhere", 5))
         shard = shard_of("r", SHARDS)
         for number in range(3):
-            (row,) = await engine.store.open_attempts([shard], 2**62, 10)
+            (row,) = (await engine.store.open_attempts([shard], 2**62, 10)).rows
             engine.orchestrator._intake.put([Input(shard, "r", Resend(row, due=due), 0)])  # noqa: SLF001 - as who takes over
             await engine.submit("r", signal_of("go", number, f"m{number}"))
-        (row,) = await engine.store.open_attempts([shard], 2**62, 10)
+        (row,) = (await engine.store.open_attempts([shard], 2**62, 10)).rows
         assert row.resends == counted
 
 

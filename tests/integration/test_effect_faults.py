@@ -293,7 +293,7 @@ async def test_an_attempt_of_an_effect_is_asked_after_in_the_ledger_long_before_
     async with process(file) as engine:
         await engine.start("fault_far", "a", "a")
         effect_ = await sent_by(engine, "a")
-        (row,) = await engine.store.open_attempts(list(range(SHARDS)), 2**62, 10)
+        (row,) = (await engine.store.open_attempts(list(range(SHARDS)), 2**62, 10)).rows
         stored = await engine.until_recorded("a", "StepScheduled")
         assert row.resend_at - stored.history[-1].at == 60_000_000
         await be_due(file)
@@ -314,7 +314,7 @@ async def be_due(file: Path) -> None:
 async def until_asked_after(engine: Process) -> None:
     async with asyncio.timeout(20):
         while True:
-            (row,) = await engine.store.open_attempts(list(range(SHARDS)), 2**62, 10)
+            (row,) = (await engine.store.open_attempts(list(range(SHARDS)), 2**62, 10)).rows
             if row.resends == 1:
                 return
             await asyncio.sleep(0.01)

@@ -161,7 +161,7 @@ async def how_it_stands(engine: Process, name: str) -> str:
     """Tell what a run that does not come to rest is waiting for."""
     found = await engine.store.history(name)
     assert found is not None
-    attempts = await engine.store.open_attempts(list(range(SHARDS)), 2**62, 1000)
+    attempts = (await engine.store.open_attempts(list(range(SHARDS)), 2**62, 1000)).rows
     lines = [f"run {name} does not come to rest at {time.time_ns() // 1000}: {found.row}"]
     lines += [f"  {one.seq} {one.at} {event}" for one, event in zip(found.history, events_of(found), strict=True)]
     for story in await engine.ledger.stories(name):

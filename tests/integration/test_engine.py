@@ -52,7 +52,7 @@ async def attempt_of(store: SqliteStore, run_id: str) -> AttemptRow:
     """Wait until an attempt of a run is open."""
     async with asyncio.timeout(10):
         while True:
-            for row in await store.open_attempts([shard_of(run_id, SHARDS)], 2**62, 10):
+            for row in (await store.open_attempts([shard_of(run_id, SHARDS)], 2**62, 10)).rows:
                 if row.run_id == run_id:
                     return row
             await asyncio.sleep(0.01)

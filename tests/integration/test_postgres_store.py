@@ -232,12 +232,13 @@ async def test_every_part_of_a_commit_and_every_question_is_carried_by_an_index(
     lists = {"shards": values["fence_shard"], "run_ids": values["history_run_id"]}
     names = {"message_ids": lists["run_ids"], "names": lists["run_ids"], "types": lists["run_ids"]}
     names |= {"effect_ids": lists["run_ids"], "states": lists["run_ids"]}
-    rest = {"until": 1, "before": 1, "since": 0, "limit": 1, "not_sent_to": "x", "run_id": "", "incarnation": 0}
-    rest |= {"effect_id": "a", "last": 0, "after": ""}
+    rest = {"until": 1, "before": 1, "since": 0, "limit": 1, "run_id": "", "incarnation": 0}
+    rest |= {"effect_id": "a", "last": 0, "after": "", "shard": 0, "number": 0, "due_at": 0, "timer_id": ""}
+    lists |= {"resend_ats": lists["shards"], "incarnations": lists["shards"], "step_ids": lists["run_ids"]}
     given: dict[str, object] = {**lists, **names, **rest, "name": None, "workflow": None, "status": None}
     questions = (
         "read_shards", "read_outbox", "read_runs", "read_histories", "existing_runs", "read_inbox", "expired_inbox",
-        "seen_signals", "due_timers", "due_attempts", "due_or_foreign_attempts", "list_runs", "history_between",
+        "seen_signals", "due_timers", "open_attempts", "read_attempts", "list_runs", "history_between",
         "read_blobs", "lock_effects", "read_effects", "read_effect", "moves_of_effect", "effects_of_run",
         "moves_of_run", "list_effects", "list_waiting_effects", "lapsed_effects", "read_processes",
     )  # fmt: skip

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from holdfast.app.orchestrator import sweeper
+from holdfast.app.orchestrator.attempt_scan import AttemptScan
+from holdfast.app.orchestrator.sweeper import ask_for
 from holdfast.core import events as e
 from holdfast.core.commands import AttemptStep, FailStep, FireTimer, ParkRun, ResumeRun, TerminateRun
 from holdfast.core.identity import shard_of
 from holdfast.core.retry import Failure
 from holdfast.core.run import PARKED, TERMINATED
-from holdfast.ports.store import Committed, ShardBatch, Store, TimerRow
+from holdfast.ports.store import AttemptRow, Committed, ShardBatch, Store, TimerRow
 from holdfast.sdk.definitions import Retry, step, workflow
 from tests.integration.running import SHARDS, assert_nothing_open, events_of, process, start
 
@@ -131,3 +133,37 @@ async def test_a_timer_that_an_older_version_left_of_a_parked_run_is_taken_off_w
         assert not any(isinstance(event, (e.TimerFired, e.StepAttempted)) for event in events_of(stored))
         await engine.submit("r", ResumeRun(by="ada"))
         assert {row.timer_id for row in await timers_of(engine.store)} == {"timer#1", "retry:2:sweep_far#1"}
+
+
+async def open_attempts(store: Store) -> list[AttemptRow]:
+    return list((await store.open_attempts(range(SHARDS), 2**62, 1_000)).rows)
+
+
+async def test_an_attempt_that_two_scans_found_is_sent_again_once(file: Path) -> None:
+    async with process(file) as engine:
+        await engine.submit("r", start("sweep_both", HOUR))
+        (row,) = await open_attempts(engine.store)
+
+        engine.find([ask_for(row, due=True), ask_for(row)])
+        await engine.submit("one behind it", start("sweep_nap", 0))
+        (again,) = await open_attempts(engine.store)
+        assert again.resends == 1
+
+        engine.find([ask_for(row, due=True)])
+        await engine.submit("another behind it", start("sweep_nap", 0))
+        assert await open_attempts(engine.store) == [again]
+
+
+async def test_a_scan_that_the_store_broke_off_passes_nothing_over(file: Path) -> None:
+    async with process(file) as engine:
+        for number in range(5):
+            await engine.submit(f"r{number}", start("sweep_both", HOUR))
+        scan = AttemptScan(engine.store, range(SHARDS), page=2)
+        found: list[str] = []
+        while not scan.is_over:
+            rows = await scan.page()
+            if not found:
+                assert await scan.page() == rows  # what it found was not heard
+            found += [row.run_id for row in rows]
+            scan.turn()
+        assert sorted(found) == [f"r{number}" for number in range(5)]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.app.client.run_client import RunClient
+from holdfast.app.orchestrator.attempt_scan import PAGE
 from holdfast.app.orchestrator.pipeline import CACHE_BYTES
 from holdfast.ports.store import Unavailable
 from holdfast.profiles.engine import Engine
@@ -42,6 +43,7 @@ LONGEST_WORK = 0.4
 SLOWEST_START = 2.0
 DRAIN = 3.0
 SMALL_CACHE = 12_000
+SMALL_PAGE = 2
 OUTSIDE_RATE = 0.12
 """How often something goes wrong on the way to the provider and to the authors' database: there it matters most."""
 WORK = (STEP_FAILS, KILL, PAUSE, SLOW)
@@ -147,6 +149,7 @@ class Process:
             queues=queues_of(kind),
             process=life.name,
             cache_bytes=SMALL_CACHE if small else CACHE_BYTES,
+            scan_page=SMALL_PAGE if small else PAGE,
             turn_steps=TURN_STEPS,
             isolation=SimulatedChildren(),
             suspect_after=world.suspect_after,

@@ -14,6 +14,7 @@ from typing import TypeVar
 from holdfast.adapters.ledger import committed
 from holdfast.core.events import OUTCOMES
 from holdfast.ports.store import (
+    AttemptPage,
     AttemptRow,
     BadData,
     Committed,
@@ -65,7 +66,7 @@ class Truth:
         self.present: dict[str, int] = {}
         self.runs_by: dict[Incarnation, RunRow] = {}
         self.histories: dict[Incarnation, list[StoredEvent]] = {}
-        self.attempts: dict[Key, AttemptRow] = {}
+        self.open: dict[Key, AttemptRow] = {}
         self.timers: dict[Key, TimerRow] = {}
         self.signals: set[tuple[str, str]] = set()
         self.inbox_rows: dict[tuple[str, str], InboxRow] = {}
@@ -163,7 +164,7 @@ class Truth:
             self.present[row.run_id] = max(row.incarnation, self.present.get(row.run_id, 0))
         for event in part.events:
             self.histories.setdefault((event.run_id, event.incarnation), []).append(event)
-        _replace(self.attempts, part.attempts_closed, part.attempts_opened, lambda row: row.step_id)
+        _replace(self.open, part.attempts_closed, part.attempts_opened, lambda row: row.step_id)
         _replace(self.timers, part.timers_cleared, part.timers_set, lambda row: row.timer_id)
         self.signals.update(part.signals)
         for pair in part.inbox_taken:
@@ -184,12 +185,13 @@ class Truth:
 
     # -- reading
 
-    def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
-        return [
+    def outbox(self, shards: Collection[int], limit: int, after: tuple[int, int] | None = None) -> Sequence[OutboxRow]:
+        found = [
             OutboxRow(shard, number, spans)
             for (shard, number), spans in sorted(self.outbox_rows.items())
-            if shard in shards and number > self.rows[shard].published
+            if shard in shards and number > self.rows[shard].published and (shard, number) > (after or (-1, 0))
         ]
+        return found[:limit]
 
     def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
         found = {run_id: self.history(run_id) for run_id in sorted(run_ids)}
@@ -215,28 +217,27 @@ class Truth:
     def seen_signals(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         return frozenset(self.signals.intersection(pairs))
 
-    def due_timers(self, shards: Collection[int], until: int, limit: int) -> Sequence[TimerRow]:
+    def due_timers(
+        self, shards: Collection[int], until: int, limit: int, after: TimerRow | None = None
+    ) -> Sequence[TimerRow]:
         due = [row for row in self.timers.values() if row.shard in shards and row.due_at <= until]
-        return sorted(due, key=lambda row: (row.due_at, row.timer_id))[:limit]
+        due = [row for row in due if after is None or _time_of(row) > _time_of(after)]
+        return sorted(due, key=_time_of)[:limit]
 
-    def open_attempts(
-        self, shards: Collection[int], until: int, limit: int, *, not_sent_to: str | None = None
-    ) -> Sequence[AttemptRow]:
-        due = [
-            row
-            for row in self.attempts.values()
-            if row.shard in shards
-            and (
-                row.resend_at <= until
-                or (not_sent_to is not None and row.sent_to is not None and row.sent_to != not_sent_to)
-            )
-        ]
-        return sorted(due, key=lambda row: row.resend_at)[:limit]
+    def open_attempts(self, shards: Collection[int], until: int, limit: int, after: object = None) -> AttemptPage:
+        """Look at `limit` attempts by their keys, due or not, as the embedded store does."""
+        keys = sorted(key for key in self.open if after is None or key > after)  # type: ignore[operator]  # of our own making
+        page = [self.open[key] for key in keys[:limit]]
+        due = tuple(row for row in page if row.shard in shards and row.resend_at <= until)
+        return AttemptPage(due, keys[limit - 1] if len(keys) > limit else None)
+
+    def attempts(self, keys: Collection[Key]) -> Sequence[AttemptRow]:
+        return [self.open[key] for key in sorted(set(keys)) if key in self.open]
 
     def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, after: str | None = None
     ) -> Sequence[RunRow]:
-        busy = {key[:2] for key in self.attempts}
+        busy = {key[:2] for key in self.open}
         shown: list[RunRow] = []
         for run_id in sorted(self.present):
             row = self.runs_by[run_id, self.present[run_id]]
@@ -268,6 +269,10 @@ class Truth:
 
     def blobs(self, names: Collection[str]) -> Mapping[str, bytes]:
         return {name: self.blobs_by[name] for name in sorted(names) if name in self.blobs_by}
+
+
+def _time_of(row: TimerRow) -> tuple[int, str, str, int]:
+    return row.due_at, row.timer_id, row.run_id, row.incarnation
 
 
 def _replace(table: dict[Key, Row], cleared: Iterable[Key], put: Iterable[Row], name: Callable[[Row], str]) -> None:
@@ -319,8 +324,10 @@ class SimulatedStore:
             self.truth.take([shards[int(fault.how * len(shards))]], "a ghost")
         return await wire.ask(self.truth, Unavailable, self.truth.commit, copied(batch), wire.life.name)
 
-    async def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
-        return await self.wire.ask(self.truth, Unavailable, self.truth.outbox, frozenset(shards))
+    async def outbox(
+        self, shards: Collection[int], limit: int, after: tuple[int, int] | None = None
+    ) -> Sequence[OutboxRow]:
+        return await self.wire.ask(self.truth, Unavailable, self.truth.outbox, frozenset(shards), limit, after)
 
     async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
         return await self.wire.ask(self.truth, Unavailable, self.truth.load, sorted(run_ids))
@@ -337,16 +344,18 @@ class SimulatedStore:
     async def seen_signals(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         return await self.wire.ask(self.truth, Unavailable, self.truth.seen_signals, sorted(pairs))
 
-    async def due_timers(self, shards: Collection[int], until: int, limit: int) -> Sequence[TimerRow]:
-        return await self.wire.ask(self.truth, Unavailable, self.truth.due_timers, frozenset(shards), until, limit)
-
-    async def open_attempts(
-        self, shards: Collection[int], until: int, limit: int, *, not_sent_to: str | None = None
-    ) -> Sequence[AttemptRow]:
+    async def due_timers(
+        self, shards: Collection[int], until: int, limit: int, after: TimerRow | None = None
+    ) -> Sequence[TimerRow]:
         truth = self.truth
-        return await self.wire.ask(
-            truth, Unavailable, truth.open_attempts, frozenset(shards), until, limit, not_sent_to=not_sent_to
-        )
+        return await self.wire.ask(truth, Unavailable, truth.due_timers, frozenset(shards), until, limit, after)
+
+    async def open_attempts(self, shards: Collection[int], until: int, limit: int, after: object = None) -> AttemptPage:
+        truth = self.truth
+        return await self.wire.ask(truth, Unavailable, truth.open_attempts, frozenset(shards), until, limit, after)
+
+    async def attempts(self, keys: Collection[Key]) -> Sequence[AttemptRow]:
+        return await self.wire.ask(self.truth, Unavailable, self.truth.attempts, sorted(keys))
 
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, after: str | None = None

@@ -81,7 +81,7 @@ def unsettled(world: "World") -> list[Effect]:
 def left_open(world: "World") -> list[str]:
     """Name the attempts, timers and messages that wait for something."""
     truth = world.truth
-    tables: dict[str, Iterable[Any]] = {"attempt": truth.attempts, "timer": truth.timers, "inbox": truth.inbox_rows}
+    tables: dict[str, Iterable[Any]] = {"attempt": truth.open, "timer": truth.timers, "inbox": truth.inbox_rows}
     return [f"{name} {key}" for name, rows in tables.items() for key in rows]
 
 

@@ -179,7 +179,7 @@ class World:
 
     def _resends(self) -> float:
         """Tell when the last attempt is sent again that nobody has answered for."""
-        due = [(row.resend_at - EPOCH) / MICROS for row in self.truth.attempts.values()]
+        due = [(row.resend_at - EPOCH) / MICROS for row in self.truth.open.values()]
         return max(due, default=-PATIENCE)
 
     def is_at_rest(self) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.app.orchestrator.draft import Input, Redirect, positions_of
-from holdfast.app.orchestrator.intake import BACKLOG, SLICE, Intake
+from holdfast.app.orchestrator.intake import BACKLOG, SLICE, SLICE_BYTES, SWEPT_BACKLOG, SWEPT_SHARE, Intake
 from holdfast.app.orchestrator.record_reader import RecordReader, as_command
 from holdfast.app.records import Topics, Wire
 from holdfast.app.schemas import SchemaCache
@@ -166,3 +166,58 @@ def test_the_ledgers_word_that_goes_to_another_owner_is_heard_as_it_was_said(sta
     assert said is not None
     expected = CompleteStep(step_id="pay#1", attempt=2, result=NOTHING) if state == SUCCEEDED else heard
     assert as_command(said) == expected
+
+
+async def test_what_the_sweeper_found_has_its_share_of_a_slice_and_live_work_the_rest() -> None:
+    box = intake()
+    box.put_swept(inputs(*(f"s{number}" for number in range(SLICE))))
+    box.put(inputs(*(f"r{number}" for number in range(SLICE))))
+    taken = names(await box.next_slice())
+    assert taken == [*(f"r{n}" for n in range(SLICE - SWEPT_SHARE)), *(f"s{n}" for n in range(SWEPT_SHARE))]
+
+
+async def test_what_the_sweeper_found_has_all_of_a_slice_that_live_work_leaves() -> None:
+    box = intake()
+    box.put_swept(inputs(*(f"s{number}" for number in range(SLICE))))
+    box.put(inputs("live"))
+    assert len(await box.next_slice()) == SLICE
+    assert names(await box.next_slice()) == ["s191"]
+
+
+async def test_live_work_has_a_slice_to_itself_where_nothing_is_overdue() -> None:
+    box = intake()
+    box.put(inputs(*(f"r{number}" for number in range(SLICE))))
+    assert len(await box.next_slice()) == SLICE
+
+
+async def test_the_sweepers_lane_has_room_until_its_bound_and_again_below_it() -> None:
+    box = intake()
+    box.put_swept(inputs(*(f"s{number}" for number in range(SWEPT_BACKLOG))))
+    assert not box.has_swept_room
+    await box.next_slice()
+    assert box.has_swept_room
+
+
+async def test_what_the_sweeper_found_for_a_lost_shard_is_discarded() -> None:
+    box = intake()
+    box.put_swept(inputs("a", "b"))
+    assert names(box.discard(lambda one: one.run_id == "a")) == ["a"]
+    assert names(await box.next_slice()) == ["b"]
+
+
+async def test_a_slice_is_cut_by_the_bytes_of_its_records() -> None:
+    box = intake()
+    large = record("a", value=b"\x00" * (SLICE_BYTES // 2))
+    box.put_records([large] * 5)
+    assert [len(await box.next_slice()) for _ in range(3)] == [2, 2, 1]
+
+
+async def test_a_backlog_of_large_records_asks_for_no_more() -> None:
+    box = intake()
+    large = record("a", value=b"\x00" * SLICE_BYTES)
+    box.put_records([large] * 8)
+    waiting = asyncio.create_task(box.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await box.next_slice()
+    await asyncio.wait_for(waiting, 5)

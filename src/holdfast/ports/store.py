@@ -81,6 +81,16 @@ class AttemptRow(msgspec.Struct, frozen=True):
     resends: int = 0
 
 
+class AttemptPage(msgspec.Struct, frozen=True):
+    """Some of the attempts that a scan looks at; `after` is where its next page begins, None if this was the last.
+
+    `after` is in the words of the store that gave it. A page may be empty and not the last: looking is bounded.
+    """
+
+    rows: tuple[AttemptRow, ...]
+    after: object = None
+
+
 class TimerRow(msgspec.Struct, frozen=True):
     """A durable wait. `timer_id` of a retry's wait is the step id and attempt, see `app`."""
 
@@ -224,8 +234,10 @@ class Store(Protocol):
             Unavailable: the answer was lost; read `shards()[n].last_batch` before deciding.
         """
 
-    async def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
-        """Read what is still to be published (number > published), in the order (shard, number)."""
+    async def outbox(
+        self, shards: Collection[int], limit: int, after: tuple[int, int] | None = None
+    ) -> Sequence[OutboxRow]:
+        """Read what is still to be published (number > published), in the order (shard, number), from `after` on."""
 
     async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
         """Read runs with the whole history of their present incarnation; unknown ids are left out."""
@@ -242,16 +254,19 @@ class Store(Protocol):
     async def seen_signals(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         """Tell which (run id, message id) were taken before."""
 
-    async def due_timers(self, shards: Collection[int], until: int, limit: int) -> Sequence[TimerRow]:
-        """Read timers due up to `until`, in the order (due_at, timer_id)."""
+    async def due_timers(
+        self, shards: Collection[int], until: int, limit: int, after: TimerRow | None = None
+    ) -> Sequence[TimerRow]:
+        """Read timers due up to `until`, in the order (due_at, timer_id, run_id, incarnation), from `after` on."""
 
-    async def open_attempts(
-        self, shards: Collection[int], until: int, limit: int, *, not_sent_to: str | None = None
-    ) -> Sequence[AttemptRow]:
-        """Read attempts to be sent again up to `until`.
+    async def open_attempts(self, shards: Collection[int], until: int, limit: int, after: object = None) -> AttemptPage:
+        """Read a page of the attempts to be sent again up to `until`: at most `limit`, from `after` on.
 
-        With `not_sent_to`, also those handed in memory to any other process than that one, whenever they are due.
+        What is there from the first page of a scan to its last, and is not written meanwhile, is read once.
         """
+
+    async def attempts(self, keys: Collection[tuple[str, int, str]]) -> Sequence[AttemptRow]:
+        """Read those of these attempts (run id, incarnation, step id) that are open."""
 
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, after: str | None = None

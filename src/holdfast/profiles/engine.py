@@ -9,6 +9,7 @@ from holdfast.app.effects.execute import EffectExecution, carrier
 from holdfast.app.executor.invocation import Invoker
 from holdfast.app.executor.quarantine import Quarantine
 from holdfast.app.meter import Meter
+from holdfast.app.orchestrator.attempt_scan import PAGE
 from holdfast.app.orchestrator.pipeline import CACHE_BYTES, Orchestrator
 from holdfast.app.orchestrator.programs import latest_version, programs
 from holdfast.app.worker.execute import Execution
@@ -33,6 +34,7 @@ def orchestrator_of(
     serves: Callable[[str], bool] | None = None,
     local: LocalWorker | None = None,
     cache_bytes: int = CACHE_BYTES,
+    scan_page: int = PAGE,
     turn_steps: int = TURN_STEPS,
     deaths: DeathWatch = UNWATCHED,
     meter: Meter | None = None,
@@ -52,8 +54,10 @@ def orchestrator_of(
         instance=profile.settings.instance,
         serves=serves or (lambda _: False),
         dispatch=local.submit if local is not None else (lambda _: None),
+        local_backlog=(lambda: local.backlog) if local is not None else (lambda: 0),
         publishes=not profile.embedded,
         cache_bytes=cache_bytes,
+        scan_page=scan_page,
         deaths=deaths,
         schemas=profile.schemas,
         meter=meter,
@@ -90,6 +94,7 @@ class Engine:
         concurrency: int = 256,
         process: str | None = None,
         cache_bytes: int = CACHE_BYTES,
+        scan_page: int = PAGE,
         isolation: Isolation | None = None,
         suspect_after: int = ATTEMPTS,
         turn_steps: int = TURN_STEPS,
@@ -123,6 +128,7 @@ class Engine:
                 serves=None if self._local is None else (lambda queue: self._takes and (not wanted or queue in wanted)),
                 local=self._local,
                 cache_bytes=cache_bytes,
+                scan_page=scan_page,
                 turn_steps=turn_steps,
                 deaths=self._deaths,
                 meter=self._meter,

@@ -6,6 +6,7 @@ Laws of this file:
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from holdfast.adapters.postgres.connections import Connections
 from holdfast.adapters.postgres.statements import statement
 from holdfast.core.events import OUTCOMES
 from holdfast.ports.store import (
+    AttemptPage,
     AttemptRow,
     Committed,
     Fenced,
@@ -34,6 +36,8 @@ from holdfast.ports.store import (
 )
 
 LONGEST_WAIT = 2.0
+_EVER = -(2**63)
+_BEFORE_ALL_TIMERS = TimerRow("", 0, "", 0, _EVER)
 
 _spans = msgspec.msgpack.Decoder(tuple[Span, ...]).decode
 _attributes = msgspec.json.Decoder(dict[str, str]).decode
@@ -109,8 +113,11 @@ class PostgresStore:
         self.refusals.note(asked, answers)
         return committed(asked, answers)
 
-    async def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
-        rows = await self._ask("read_outbox", shards=numbers(shards))
+    async def outbox(
+        self, shards: Collection[int], limit: int, after: tuple[int, int] | None = None
+    ) -> Sequence[OutboxRow]:
+        shard, number = after or (-1, 0)
+        rows = await self._ask("read_outbox", shards=numbers(shards), shard=shard, number=number, limit=limit)
         return [OutboxRow(shard, number, _spans(spans)) for shard, number, spans in rows]
 
     async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
@@ -143,15 +150,41 @@ class PostgresStore:
         runs, messages = zip(*pairs, strict=True)
         return frozenset(await self._ask("seen_signals", run_ids=texts(runs), message_ids=texts(messages)))
 
-    async def due_timers(self, shards: Collection[int], until: int, limit: int) -> Sequence[TimerRow]:
-        rows = await self._ask("due_timers", shards=numbers(shards), until=until, limit=limit)
+    async def due_timers(
+        self, shards: Collection[int], until: int, limit: int, after: TimerRow | None = None
+    ) -> Sequence[TimerRow]:
+        last = after or _BEFORE_ALL_TIMERS
+        rows = await self._ask(
+            "due_timers",
+            shards=numbers(shards), until=until, limit=limit,
+            due_at=last.due_at, timer_id=last.timer_id, run_id=last.run_id, incarnation=last.incarnation,
+        )  # fmt: skip
         return [TimerRow(*row) for row in rows]
 
-    async def open_attempts(
-        self, shards: Collection[int], until: int, limit: int, *, not_sent_to: str | None = None
-    ) -> Sequence[AttemptRow]:
-        name = "due_attempts" if not_sent_to is None else "due_or_foreign_attempts"
-        rows = await self._ask(name, shards=numbers(shards), until=until, limit=limit, not_sent_to=not_sent_to)
+    async def open_attempts(self, shards: Collection[int], until: int, limit: int, after: object = None) -> AttemptPage:
+        """Read as many of each shard; a shard that gives fewer is done with, and the others have its share."""
+        places: Any = after or tuple((shard, _EVER, "", 0, "") for shard in shards)
+        if not places:
+            return AttemptPage(())
+        share = max(1, limit // len(places))
+        begins = list(zip(*places, strict=True))
+        found = await self._ask(
+            "open_attempts",
+            shards=numbers(begins[0]), resend_ats=numbers(begins[1]), run_ids=texts(begins[2]),
+            incarnations=numbers(begins[3]), step_ids=texts(begins[4]), until=until, limit=share,
+        )  # fmt: skip
+        rows = tuple(AttemptRow(*row) for row in found)
+        counts = Counter(row.shard for row in rows)
+        lasts = {row.shard: (row.shard, row.resend_at, row.run_id, row.incarnation, row.step_id) for row in rows}
+        return AttemptPage(rows, tuple(lasts[shard] for shard, count in counts.items() if count == share) or None)
+
+    async def attempts(self, keys: Collection[tuple[str, int, str]]) -> Sequence[AttemptRow]:
+        if not keys:
+            return []
+        runs, incarnations, steps = zip(*sorted(set(keys)), strict=True)
+        rows = await self._ask(
+            "read_attempts", run_ids=texts(runs), incarnations=numbers(incarnations), step_ids=texts(steps)
+        )
         return [AttemptRow(*row) for row in rows]
 
     async def runs(

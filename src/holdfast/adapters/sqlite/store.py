@@ -17,6 +17,7 @@ from holdfast.adapters.sqlite.moves import Moves
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.core.events import OUTCOMES
 from holdfast.ports.store import (
+    AttemptPage,
     AttemptRow,
     Committed,
     Fenced,
@@ -33,6 +34,8 @@ from holdfast.ports.store import (
 
 _spans = msgspec.msgpack.Decoder(tuple[Span, ...]).decode
 _attributes = msgspec.json.Decoder(dict[str, str]).decode
+_BEFORE_ALL_TIMERS = TimerRow("", 0, "", 0, -(2**63))
+_LAST_PLACE = 2**63 - 1
 _OUTCOMES = msgspec.json.encode([kind.__name__ for kind in OUTCOMES]).decode()
 
 
@@ -95,8 +98,10 @@ class SqliteStore:
             return COMMITTED
         return await self.file.commit(lambda connection: self._commits.write(connection, batch))
 
-    async def outbox(self, shards: Collection[int]) -> Sequence[OutboxRow]:
-        rows = await self._ask("read_outbox", list(shards))
+    async def outbox(
+        self, shards: Collection[int], limit: int, after: tuple[int, int] | None = None
+    ) -> Sequence[OutboxRow]:
+        rows = await self._ask("read_outbox", list(shards), before=after or (-1, 0), after=(limit,))
         return [OutboxRow(shard, number, _spans(spans)) for shard, number, spans in rows]
 
     async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
@@ -126,15 +131,30 @@ class SqliteStore:
     async def seen_signals(self, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         return frozenset(await self._ask("seen_signals", list(chain.from_iterable(pairs))))
 
-    async def due_timers(self, shards: Collection[int], until: int, limit: int) -> Sequence[TimerRow]:
-        rows = await self._ask("due_timers", list(shards), before=(until,), after=(limit,))
+    async def due_timers(
+        self, shards: Collection[int], until: int, limit: int, after: TimerRow | None = None
+    ) -> Sequence[TimerRow]:
+        last = after or _BEFORE_ALL_TIMERS
+        begin = (until, last.due_at, last.due_at, last.timer_id, last.run_id, last.incarnation)
+        rows = await self._ask("due_timers", list(shards), before=begin, after=(limit,))
         return [TimerRow(*row) for row in rows]
 
-    async def open_attempts(
-        self, shards: Collection[int], until: int, limit: int, *, not_sent_to: str | None = None
-    ) -> Sequence[AttemptRow]:
-        rows = await self._ask("due_attempts", list(shards), before=(until, not_sent_to), after=(limit,))
-        return [AttemptRow(*row) for row in rows]
+    async def open_attempts(self, shards: Collection[int], until: int, limit: int, after: object = None) -> AttemptPage:
+        """Walk the primary key: a page looks at `limit` attempts, due or not."""
+        begin: Any = after or (0, "")
+        wanted = list(shards)
+
+        def work(connection: Any) -> AttemptPage:
+            end = statement("end_of_attempts").all(connection, (*begin, limit - 1))
+            bounds = (*begin, *(end[0] if end else (_LAST_PLACE, "")), until)
+            rows = statement("open_attempts_between").read(connection, wanted, before=bounds)
+            return AttemptPage(tuple(AttemptRow(*row) for row in rows), end[0] if end else None)
+
+        return await self.file.ask(work) if wanted else AttemptPage(())
+
+    async def attempts(self, keys: Collection[tuple[str, int, str]]) -> Sequence[AttemptRow]:
+        rows = await self._ask("read_attempts", list(chain.from_iterable(sorted(set(keys)))))
+        return list(dict.fromkeys(AttemptRow(*row) for row in rows))
 
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, after: str | None = None

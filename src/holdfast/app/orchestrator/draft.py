@@ -115,6 +115,7 @@ class Draft:
         self.planned: set[str] = set()
         self.later: list[Input] = []
         self.asked_again: list[Input] = []
+        self.answered: list[AttemptRow] = []
         self.answers: Mapping[str, Answer] | None = None
 
     def verdicts(self) -> list[Input]:

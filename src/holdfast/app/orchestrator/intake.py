@@ -2,6 +2,9 @@
 
 Laws of this file:
 - An input is kept until what follows from it is committed; a failed commit feeds its inputs again, before newer ones.
+- What the sweeper finds waits in a lane of its own, with a share of each slice: however much is overdue, it neither
+  holds up live work nor waits for it to end.
+- What waits is bounded in number and in bytes: who brings more asks for room first. So is a slice.
 - How a record becomes an input: record_reader.py.
 """
 
@@ -16,7 +19,14 @@ from holdfast.core.identity import shard_of
 from holdfast.ports.log import Record
 
 SLICE = 192
+"""Inputs of a slice; `SLICE_BYTES` bounds those that came as records."""
+SLICE_BYTES = 8 * 1024 * 1024
 BACKLOG = 4_096
+BACKLOG_BYTES = 64 * 1024 * 1024
+SWEPT_SHARE = 64
+"""Inputs of a slice that are the sweeper's, if it has as many; it has all that live work leaves."""
+SWEPT_BACKLOG = 512
+"""Beyond this the sweeper reads no further page."""
 
 
 class Intake:
@@ -27,12 +37,14 @@ class Intake:
         self._shards = shards
         self._again: deque[list[Input]] = deque()
         self._fresh: deque[Input] = deque()
+        self._swept: deque[Input] = deque()
+        self._bytes = 0  # of the fresh ones
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
 
     def __len__(self) -> int:
-        return len(self._fresh) + sum(map(len, self._again))
+        return len(self._fresh) + len(self._swept) + sum(map(len, self._again))
 
     def put(self, inputs: Iterable[Input]) -> None:
         self._fresh.extend(inputs)
@@ -40,6 +52,16 @@ class Intake:
             self._filled.set()
         if len(self._fresh) >= BACKLOG:
             self._room.clear()
+
+    def put_swept(self, inputs: Iterable[Input]) -> None:
+        """Take what the sweeper found; it asks for room before."""
+        self._swept.extend(inputs)
+        if self._swept:
+            self._filled.set()
+
+    @property
+    def has_swept_room(self) -> bool:
+        return len(self._swept) < SWEPT_BACKLOG
 
     def put_result(self, result: StepResult) -> None:
         """Take a result that was handed over in memory."""
@@ -50,7 +72,11 @@ class Intake:
     def put_records(self, records: Iterable[Record], reading: int = 0) -> None:
         """Sort records of the commands and results topics; what is not for us is redirected in its turn."""
         read = self._reader.read
-        self.put([read(record, reading) for record in records])
+        found = [read(record, reading) for record in records]
+        self._bytes += sum(map(weight, found))
+        self.put(found)
+        if self._bytes >= BACKLOG_BYTES:
+            self._room.clear()
 
     def again(self, inputs: list[Input]) -> None:
         """Feed inputs of a failed commit again, before everything else, as a slice of their own."""
@@ -66,15 +92,30 @@ class Intake:
 
     async def next_slice(self) -> list[Input]:
         """Wait for inputs and take a slice: at most `SLICE`, over all shards of this process."""
-        while not self._again and not self._fresh:
+        while not self._again and not self._fresh and not self._swept:
             self._filled.clear()
             await self._filled.wait()
         if self._again:
             return self._again.popleft()
-        taken = [self._fresh.popleft() for _ in range(min(SLICE, len(self._fresh)))]
-        if len(self._fresh) < BACKLOG:
-            self._room.set()
+        swept = min(len(self._swept), max(SWEPT_SHARE, SLICE - len(self._fresh)))
+        taken = self._take_fresh(SLICE - swept)
+        taken += [self._swept.popleft() for _ in range(swept)]
         return taken
+
+    def _take_fresh(self, most: int) -> list[Input]:
+        taken: list[Input] = []
+        size = 0
+        while self._fresh and len(taken) < most and size < SLICE_BYTES:
+            one = self._fresh.popleft()
+            size += weight(one)
+            taken.append(one)
+        self._bytes -= size
+        self._make_room()
+        return taken
+
+    def _make_room(self) -> None:
+        if len(self._fresh) < BACKLOG and self._bytes < BACKLOG_BYTES:
+            self._room.set()
 
     async def room(self) -> None:
         """Wait until there is room for more records."""
@@ -83,12 +124,18 @@ class Intake:
     def discard(self, drop: Callable[[Input], bool]) -> list[Input]:
         """Take out what waits and is not for us any more; returns it."""
         dropped = [one for batch in self._again for one in batch if drop(one)]
-        dropped += [one for one in self._fresh if drop(one)]
+        dropped += [one for one in (*self._fresh, *self._swept) if drop(one)]
         self._again = deque(kept for batch in self._again if (kept := [one for one in batch if not drop(one)]))
         self._fresh = deque(one for one in self._fresh if not drop(one))
-        if len(self._fresh) < BACKLOG:
-            self._room.set()
+        self._swept = deque(one for one in self._swept if not drop(one))
+        self._bytes = sum(map(weight, self._fresh))
+        self._make_room()
         return dropped
 
     def wake(self) -> None:
         self._filled.set()
+
+
+def weight(one: Input) -> int:
+    """Give the bytes of the record that an input came as."""
+    return 0 if one.origin is None else len(one.origin.value)

@@ -13,6 +13,7 @@ from holdfast.app.backoff import backoff
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.meter import Meter
+from holdfast.app.orchestrator.attempt_scan import PAGE
 from holdfast.app.orchestrator.commit import Committer, Failed, halves
 from holdfast.app.orchestrator.death_review import DeathReview
 from holdfast.app.orchestrator.draft import Draft, Input, positions_of
@@ -54,6 +55,8 @@ POLL_RECORDS = 2_000
 POLL_WAIT = 0.5
 TIMER_WAIT = 0.5
 TIMERS_AT_ONCE = 1_000
+LOCAL_BACKLOG = 512
+"""Tasks that wait in this process, beyond which none is sent again: a fresh one waits behind them."""
 REASSESS_AFTER = 1.0
 MICROS = 1_000_000
 
@@ -81,8 +84,10 @@ class Orchestrator:
         instance: str | None = None,
         serves: Callable[[str], bool] = lambda _: False,
         dispatch: Callable[[ExecuteStep], None] = lambda _: None,
+        local_backlog: Callable[[], int] = lambda: 0,
         publishes: bool = True,
         cache_bytes: int = CACHE_BYTES,
+        scan_page: int = PAGE,
         deaths: DeathWatch = UNWATCHED,
         schemas: SchemaCache | None = None,
         meter: Meter | None = None,
@@ -129,10 +134,12 @@ class Orchestrator:
             timers=self._timers,
             lookup=self._loader,
             recovery=self._recovery,
-            put=self._intake.put,
+            put=self._intake.put_swept,
+            has_room=lambda: self._intake.has_swept_room and local_backlog() < LOCAL_BACKLOG,
             expired_leases=ExpiredLeases(ledger, process),
             missed_verdicts=MissedVerdicts(ledger, namespace),
             deaths=DeathReview(store, codec, deaths, schemas),
+            page=scan_page,
         )
         self._membership: Membership | None = None
         self._generation = 0
@@ -228,6 +235,7 @@ class Orchestrator:
             due = self._timers.next_due()
             now = self._clock.now()
             if due is not None and due <= now:
+                await self._intake.room()
                 self._intake.put(self._timers.take_due(now, TIMERS_AT_ONCE))
             wait = TIMER_WAIT if due is None else (due - now) / MICROS
             await self._clock.sleep(min(TIMER_WAIT, max(wait, 0.001)))
@@ -326,6 +334,7 @@ class Orchestrator:
         self._meter.commit_failures += 1
         drafts = [failure.draft, *on_top]
         for draft in drafts:
+            self._turns.take_back(draft)
             self.live.drop(draft.touched)
         self._loader.doubt()
         if failure.lost:

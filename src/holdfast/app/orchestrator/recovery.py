@@ -2,16 +2,15 @@
 
 Laws of this file:
 - What is published again is made from history by the same pure functions, with the ids it had.
-- Attempts handed over in memory are sent again at once, whoever their owner was: another process died with them, and
-  this one may never have heard that the commit which was to send them had succeeded.
+- Attempts handed over in memory were never the log's: the sweeper sends them again.
 - A task is published again only while its attempt is open and went by the log.
+- The outbox is read in pages, and the runs of one batch are in memory at a time.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from holdfast.app.orchestrator.draft import Input, Resend
 from holdfast.app.orchestrator.run_cache import recorded
 from holdfast.app.records import Wire, trace_of
 from holdfast.app.schemas import SchemaCache
@@ -23,12 +22,9 @@ from holdfast.core.react import react
 from holdfast.core.run import Run, evolve
 from holdfast.ports.codec import Codec
 from holdfast.ports.log import Outgoing
-from holdfast.ports.store import AttemptRow, Span, Store, StoredRun
+from holdfast.ports.store import OutboxRow, Span, Store, StoredRun
 
-LIMIT = 10_000
-EVERYTHING = 10_000_000
-NOBODY = ""
-FOR_EVER = 2**62
+OUTBOX_PAGE = 100
 
 Attempt = tuple[str, int, str, int]
 
@@ -46,22 +42,36 @@ class Recovery:
         self.topics = wire.topics
         self._publishes = publishes
 
-    async def unpublished(self, shards: Collection[int]) -> tuple[list[Outgoing], dict[int, int]]:
-        """Make the records that the outbox still holds, and tell the last batch of each shard."""
-        rows = await self._store.outbox(shards)
-        spans = [span for row in rows for span in row.spans]
+    async def unpublished(self, shards: Collection[int]) -> AsyncIterator[tuple[OutboxRow, list[Outgoing]]]:
+        """Make the records that the outbox still holds, batch by batch, in the order (shard, number)."""
+        after: tuple[int, int] | None = None
+        while rows := await self._store.outbox(shards, OUTBOX_PAGE, after):
+            for row in rows:
+                yield row, await self._records_of(row.spans)
+            after = (rows[-1].shard, rows[-1].number)
+
+    async def _records_of(self, spans: Sequence[Span]) -> list[Outgoing]:
         stored = await self.load({span.run_id for span in spans})
-        # Attempts that were handed over in memory, or are settled by now, were never the log's: see `orphans`.
-        attempts = await self._store.open_attempts(shards, FOR_EVER, EVERYTHING) if spans else []
-        by_log = frozenset((a.run_id, a.incarnation, a.step_id, a.attempt) for a in attempts if a.sent_to is None)
-        records = [
+        known = [span for span in spans if span.run_id in stored]
+        by_log = await self._attempts_by_log(stored, known)
+        return [
             record
-            for span in spans
-            if span.run_id in stored
+            for span in known
             for record in self.records(stored[span.run_id], span, by_log)
             if self._publishes or record.topic == self.topics.dlq
         ]
-        return records, {row.shard: row.number for row in rows}
+
+    async def _attempts_by_log(self, stored: Mapping[str, StoredRun], spans: Sequence[Span]) -> frozenset[Attempt]:
+        """Tell which attempts that were sent in these spans are open and went by the log."""
+        events = (
+            (span, self._codec.decode_event(one.type, one.data))
+            for span in spans
+            for one in stored[span.run_id].history[span.first - 1 : span.last]
+        )
+        named = ((span, getattr(event, "step_id", None)) for span, event in events)
+        keys = {(span.run_id, span.incarnation, step_id) for span, step_id in named if step_id is not None}
+        rows = await self._store.attempts(keys) if keys and self._publishes else ()
+        return frozenset((a.run_id, a.incarnation, a.step_id, a.attempt) for a in rows if a.sent_to is None)
 
     async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
         """Load runs, and see to it that their events can be read."""
@@ -98,21 +108,3 @@ class Recovery:
                     case _:
                         pass  # it stands in the store's own tables, since the commit of its event
         return made
-
-    async def orphans(self, shards: Collection[int], now: int) -> list[Input]:
-        """Find the attempts that are due, or were handed over in memory."""
-        rows = await self._store.open_attempts(shards, now, EVERYTHING, not_sent_to=NOBODY)
-        return [Input(row.shard, row.run_id, Resend(row), row.incarnation) for row in rows]
-
-    async def by_log(self, shards: Collection[int]) -> Sequence[AttemptRow]:
-        """Find the attempts that went by the log, whenever they are due."""
-        return [row for row in await self._store.open_attempts(shards, FOR_EVER, EVERYTHING) if row.sent_to is None]
-
-    async def overdue(self, shards: Collection[int], now: int) -> Sequence[AttemptRow]:
-        """Find the attempts that nobody has answered for too long."""
-        return await self._store.open_attempts(shards, now, LIMIT)
-
-    async def everything(self, shards: Collection[int]) -> list[Input]:
-        """Find all attempts: what was sent to a log that is no more has to be sent again."""
-        rows = await self._store.open_attempts(shards, FOR_EVER, LIMIT)
-        return [Input(row.shard, row.run_id, Resend(row), row.incarnation) for row in rows]

@@ -2,14 +2,16 @@
 
 Laws of this file:
 - It only asks: what it finds goes through the runs' own deciding, so that sweeping twice changes nothing.
+- It reads in pages, and the next page when there is room for it: an hour's overdue work is no flood.
 - A log that is not the one we knew (deleted, made anew) means: read from the earliest, say everything again.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from holdfast.app.log_identity import changed_at, identity_of
+from holdfast.app.orchestrator.attempt_scan import PAGE, PAGES, AttemptScan
 from holdfast.app.orchestrator.death_review import DeathReview
 from holdfast.app.orchestrator.draft import Input, Resend, TakeInbox
 from holdfast.app.orchestrator.expired_leases import ExpiredLeases
@@ -20,7 +22,7 @@ from holdfast.app.orchestrator.recovery import Recovery
 from holdfast.app.orchestrator.timers import HORIZON, DueTimers
 from holdfast.ports.clock import Clock
 from holdfast.ports.log import Log, Outgoing, TopicMissing, Unreachable
-from holdfast.ports.store import Store, Unavailable
+from holdfast.ports.store import AttemptRow, Store, TimerRow, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ TIMERS_EVERY = 20.0
 IDENTITY_EVERY = 10.0
 INBOX_KEPT = 24 * 3600 * 1_000_000
 TIMER_LIMIT = 50_000
+TIMER_PAGE = 1_000
+SOON = 0.02
+SWEEP_AFTER = int((EVERY - SOON) * 1_000_000)
 RECENT = 3600 * 1_000_000
 
 Rewind = Callable[[Collection[int]], Awaitable[None]]
@@ -48,9 +53,11 @@ class Sweeper:
         lookup: Loader,
         recovery: Recovery,
         put: Callable[[list[Input]], None],
+        has_room: Callable[[], bool],
         expired_leases: ExpiredLeases,
         missed_verdicts: MissedVerdicts,
         deaths: DeathReview,
+        page: int = PAGE,
     ) -> None:
         self._store = store
         self._log = log_
@@ -60,40 +67,55 @@ class Sweeper:
         self._loader = lookup
         self._recovery = recovery
         self._put = put
+        self._has_room = has_room
         self._expired_leases = expired_leases
         self._missed_verdicts = missed_verdicts
         self._deaths = deaths
+        self._page = page
         self._topics = recovery.topics
         self._identity = ""
         self._changed_at = 0
         self._assignments = 0
-        self._fresh: frozenset[int] = frozenset()  # taken over, and the ledger not asked yet what their runs missed
+        self._fresh: frozenset[int] = frozenset()  # taken over, and their open attempts not asked after yet
+        self._taken_over: AttemptScan | None = None
+        self._lost_log: AttemptScan | None = None
+        self._due: AttemptScan | None = None
+        self._waits_for_room = False
+        self._woken = asyncio.Event()
+        self._timers_left = False  # in the store, due within the minute, for want of room in memory
         self._rewound: frozenset[int] = frozenset()  # since the last assignment: shards read from the beginning
 
     async def take_over(self, fresh: Collection[int], publish: Callable[[list[Outgoing]], Awaitable[None]]) -> None:
-        """Do for shards that are new to this process what their last owner could not finish."""
+        """Publish what the last owner of shards that are new to this process did not; the rest is the sweeper's."""
         self._assignments += 1
         self._rewound = frozenset()
-        self._fresh |= frozenset(fresh)
+        self._lost_log = None
         await self._loader.learn_inbox(self._ownership.shards)
         if not fresh:
             return
         await self._deaths.learn()
-        records, numbers = await self._recovery.unpublished(fresh)
-        await publish(records)
-        rows = await self._store.shards(list(numbers))
-        self._ownership.published({shard: (rows[shard].epoch, number) for shard, number in numbers.items()})
+        async for row, records in self._recovery.unpublished(fresh):
+            await publish(records)
+            epoch = (await self._store.shards([row.shard]))[row.shard].epoch
+            self._ownership.published({row.shard: (epoch, row.number)})
         await self._scan_timers(fresh)
-        self._put(await self._recovery.orphans(fresh, self._clock.now()))
+        self._fresh |= frozenset(fresh)
+        self._taken_over = AttemptScan(self._store, self._fresh, page=self._page)
+        self._woken.set()
 
     async def serve(self, rewind: Rewind) -> None:
         """Look after everything from time to time."""
         loop = asyncio.get_running_loop()
-        timers_at, identity_at = loop.time(), loop.time() - IDENTITY_EVERY
+        swept_at, timers_at, identity_at = self._clock.now(), loop.time(), loop.time() - IDENTITY_EVERY
         while True:
-            await self._clock.sleep(EVERY)
+            await self._pause()
             try:
-                await self._sweep()
+                await self._ask_after_attempts()
+                if self._clock.now() - swept_at >= SWEEP_AFTER:
+                    swept_at = self._clock.now()
+                    await self._sweep()
+                if self._timers_left and len(self._timers) < TIMER_LIMIT // 2:
+                    await self._scan_timers(self._ownership.shards)
                 if loop.time() - timers_at >= TIMERS_EVERY:
                     timers_at = loop.time()
                     await self._scan_timers(self._ownership.shards)
@@ -103,32 +125,96 @@ class Sweeper:
                     await self._check_identity(rewind)
             except (Unavailable, Unreachable, TopicMissing) as away:
                 log.info("sweeping waits: %s", away)
+                await self._clock.sleep(EVERY)
+
+    async def _pause(self) -> None:
+        """Wait for the next look: a moment where a scan waits for room, not at all after a takeover."""
+        seconds = SOON if self._waits_for_room else EVERY
+        waits = [asyncio.ensure_future(one) for one in (self._clock.sleep(seconds), self._woken.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+        self._woken.clear()
 
     async def _sweep(self) -> None:
         shards = self._ownership.shards
         if not shards:
             return
         now = self._clock.now()
-        await self._ask_after_attempts(shards, now)
-        self._put(await self._expired_leases.of(shards, now))
+        if self._due is None or self._due.is_over:
+            self._due = AttemptScan(self._store, shards, now, page=self._page)
+        if self._has_room():
+            self._put(await self._expired_leases.of(shards, now))
         late = self._loader.waiting_since(now - INBOX_KEPT)
         self._put([Input(row.shard, row.run_id, TakeInbox(row)) for row in late])
         for row in late:
             self._loader.forget(row)
 
-    async def _ask_after_attempts(self, shards: frozenset[int], now: int) -> None:
-        """Tell what the ledger knows of attempts that are overdue, or were another owner's; ask after the overdue."""
-        if self._fresh:
-            self._put(await self._missed_verdicts.of(await self._recovery.by_log(self._fresh & shards), now))
-            self._fresh = frozenset()
-        rows = await self._recovery.overdue(shards, now)
-        self._put(await self._missed_verdicts.of(rows, now))
-        self._put([Input(row.shard, row.run_id, Resend(row, due=True), row.incarnation) for row in rows])
+    async def _ask_after_attempts(self) -> None:
+        """Go on with the scans as far as there is room for what they find."""
+        self._waits_for_room = False
+        scan = self._taken_over
+        if scan is not None and await self._scan(scan, self._of_last_owner) and scan is self._taken_over:
+            self._fresh -= scan.shards
+            self._taken_over = None
+        scan = self._lost_log
+        if scan is not None and await self._scan(scan, self._of_lost_log) and scan is self._lost_log:
+            self._rewound |= scan.shards
+            self._lost_log = None
+        if self._due is not None:
+            await self._scan(self._due, self._of_overdue)
+
+    async def _scan(self, scan: AttemptScan, found: Callable[[Sequence[AttemptRow]], Awaitable[list[Input]]]) -> bool:
+        """Go on with a scan; tells whether it is over."""
+        for _ in range(PAGES):
+            if scan.is_over:
+                break
+            if not self._has_room():
+                self._waits_for_room = True
+                break
+            rows = await scan.page()
+            if rows:
+                self._put(await found(rows))
+            scan.turn()
+            await asyncio.sleep(0)  # the embedded store answers at once: live work has its turn between two pages
+        return scan.is_over
+
+    async def _of_last_owner(self, rows: Sequence[AttemptRow]) -> list[Input]:
+        """Send again what is due, or was handed over in memory, and tell what the ledger knows of the rest.
+
+        Whoever its owner was: another process died with it, and this one may never have heard that the commit which was
+        to send it had succeeded.
+        """
+        now = self._clock.now()
+        lost = [row for row in rows if row.sent_to is not None or row.resend_at <= now]
+        by_log = [row for row in rows if row.sent_to is None]
+        return [*await self._missed_verdicts.of(by_log, now), *map(ask_for, lost)]
+
+    async def _of_overdue(self, rows: Sequence[AttemptRow]) -> list[Input]:
+        """Tell what the ledger knows of attempts that nobody has answered for too long, and ask after them."""
+        words = await self._missed_verdicts.of(rows, self._clock.now())
+        return [*words, *(ask_for(row, due=True) for row in rows)]
+
+    async def _of_lost_log(self, rows: Sequence[AttemptRow]) -> list[Input]:
+        """What was sent to a log that is no more has to be sent again."""
+        return list(map(ask_for, rows))
 
     async def _scan_timers(self, shards: Collection[int]) -> None:
-        if shards:
-            now = self._clock.now()
-            self._timers.arm(await self._store.due_timers(shards, now + HORIZON, TIMER_LIMIT), now)
+        """Bring the timers of the next minute to memory, the soonest first, as many as it holds."""
+        if not shards:
+            return
+        now = self._clock.now()
+        last: TimerRow | None = None
+        self._timers_left = True
+        while len(self._timers) < TIMER_LIMIT:
+            rows = await self._store.due_timers(shards, now + HORIZON, TIMER_PAGE, last)
+            self._timers.arm(rows, now)
+            if len(rows) < TIMER_PAGE:
+                self._timers_left = False
+                return
+            last = rows[-1]
 
     async def _check_identity(self, rewind: Rewind) -> None:
         """Compare the log with the one we knew, in memory and in the store; another one has to hear what is open again.
@@ -144,7 +230,8 @@ class Sweeper:
             self._identity = identity
             self._rewound = frozenset()
         if self._clock.now() - self._changed_at < RECENT:
-            await self._begin_anew(rewind, self._ownership.shards - self._rewound)
+            begun = frozenset() if self._lost_log is None else self._lost_log.shards
+            await self._begin_anew(rewind, self._ownership.shards - self._rewound - begun)
 
     async def _begin_anew(self, rewind: Rewind, shards: frozenset[int]) -> None:
         """Read these shards from the beginning of the new log, and send again what is open."""
@@ -152,6 +239,10 @@ class Sweeper:
             log.warning("the log is not the one we knew: reading from its beginning, sending what is open again")
             assignments = self._assignments
             await rewind(shards)
-            self._put(await self._recovery.everything(shards))
             if assignments == self._assignments:
-                self._rewound |= shards
+                self._lost_log = AttemptScan(self._store, shards, page=self._page)
+
+
+def ask_for(row: AttemptRow, *, due: bool = False) -> Input:
+    """Ask whether an attempt is still open: then it is sent again."""
+    return Input(row.shard, row.run_id, Resend(row, due=due), row.incarnation)

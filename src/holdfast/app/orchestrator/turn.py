@@ -7,6 +7,7 @@ Laws of this file:
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
@@ -37,7 +38,7 @@ from holdfast.core.react import ask_again, task, unawaited
 from holdfast.core.replay import Advance, ProgramStuck, advance, resume
 from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, decide, evolve
 from holdfast.ports.codec import Codec
-from holdfast.ports.store import InboxRow, StoredEvent
+from holdfast.ports.store import AttemptRow, InboxRow, StoredEvent
 from holdfast.sdk.failures import describe, trace_of
 from holdfast.sdk.turn_limit import PULSE
 
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 
 BEATS = 1
 """How many looks of the watchdog, some quarters of a second apart, a slice may last before it is cut."""
+ANSWERED = 10_000
+"""Questions of the sweeper that are remembered, more than can wait at once. What was sent again is another row."""
 RECORDED = (StartRun, CompleteStep, SignalRun, CancelRun, FailStep, HearLedger, ResolveEffect, ResumeRun)
 """What came in and may be noted without the run's code."""
 
@@ -72,6 +75,7 @@ class Turns:
         self._reactions = Reactions(process, serves, publishes=publishes)
         self._publishes = publishes
         self._deaths = deaths
+        self._answered: OrderedDict[AttemptRow, None] = OrderedDict()
 
     def handle(self, inputs: list[Input], at: int, loaded: Loaded) -> Draft:
         """Handle a slice at store time `at`; every run it is about is in memory or in `known`.
@@ -294,8 +298,19 @@ class Turns:
                 live.program.evict()
                 live.program = None
 
+    def take_back(self, draft: Draft) -> None:
+        """Forget what a draft has answered that was not committed."""
+        for row in draft.answered:
+            self._answered.pop(row, None)
+
     def _resend(self, draft: Draft, live: LiveRun, asked: Resend, at: int) -> None:
         row, run = asked.row, live.run
+        if row in self._answered:
+            return  # two scans have found it: what it asks for was done already
+        self._answered[row] = None
+        draft.answered.append(row)
+        while len(self._answered) > ANSWERED:
+            self._answered.popitem(last=False)
         step = run.open_steps.get(row.step_id)
         ended = run.unsettled.get(row.step_id)
         # A takeover asks before the time: it does not make the next wait longer.

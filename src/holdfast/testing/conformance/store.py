@@ -113,8 +113,8 @@ class FenceLaws(StoreFixtures):
 
         assert await store.shards([0, 1]) == {**before, **taken}
         assert await store.load(["r0", "r1"]) == {}
-        assert await store.outbox([0, 1]) == []
-        assert await store.open_attempts([0, 1], 10 * SECOND, 10) == []
+        assert await store.outbox([0, 1], 10) == []
+        assert (await store.open_attempts([0, 1], 10 * SECOND, 10)).rows == ()
         assert await store.due_timers([0, 1], 10 * SECOND, 10) == []
         assert await store.inbox(["later-r0", "later-r1"]) == []
         assert await store.seen_signals([("r0", "m"), ("r1", "m")]) == frozenset()
@@ -230,7 +230,7 @@ class HistoryLaws(StoreFixtures):
         loaded = await store.load([f"r{n:03}" for n in range(256)])
         assert len(loaded) == 256
         assert all([e.seq for e in found.history] == [1, 2, 3] for found in loaded.values())
-        assert len(await store.open_attempts(range(SHARDS), 10 * SECOND, 1000)) == 256
+        assert len((await store.open_attempts(range(SHARDS), 10 * SECOND, 1000)).rows) == 256
 
     async def test_a_long_history_is_loaded_in_order(self, store: Store) -> None:
         writer = await owner(store)

@@ -1,7 +1,9 @@
 """The laws of the store port about what is still to do: outbox, attempts, timers, signals, and waking who waits."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+
+import pytest
 
 from holdfast.ports.store import AttemptRow, BadData, OutboxRow, Span, Store, TimerRow
 from holdfast.testing.conformance.fixtures import SOON, StoreFixtures
@@ -20,17 +22,30 @@ class OutboxLaws(StoreFixtures):
                 spans[shard, number] = (Span(f"r{shard}", 0, number, number), Span("ü", 1, 1, number))
                 part.spans = list(spans[shard, number])
             await writer.commit(batch)
-        assert await store.outbox([1, 0]) == [OutboxRow(*key, spans[key]) for key in sorted(spans)]
+        assert await store.outbox([1, 0], 10) == [OutboxRow(*key, spans[key]) for key in sorted(spans)]
 
         writer.published[0] = 2
         await writer.commit({0: writer.batch(0)})
 
-        assert [(row.shard, row.number) for row in await store.outbox([0, 1])] == [(0, 3), (1, 1), (1, 2), (1, 3)]
+        assert [(row.shard, row.number) for row in await store.outbox([0, 1], 10)] == [(0, 3), (1, 1), (1, 2), (1, 3)]
         assert (await store.shards([0]))[0].published == 2
+
+    async def test_the_outbox_is_read_in_pages(self, store: Store) -> None:
+        writer = await owner(store, 0, 1)
+        for _ in range(3):
+            batch = {shard: writer.batch(shard) for shard in (0, 1)}
+            for part in batch.values():
+                part.spans = [Span("r", 0, 1, 1)]
+            await writer.commit(batch)
+        found: list[OutboxRow] = []
+        while page := await store.outbox([0, 1], 2, (found[-1].shard, found[-1].number) if found else None):
+            assert len(page) <= 2
+            found += page
+        assert [(row.shard, row.number) for row in found] == [(shard, n) for shard in (0, 1) for n in (1, 2, 3)]
 
     async def test_a_batch_without_spans_leaves_no_outbox_row(self, store: Store) -> None:
         await (await owner(store)).start("r")
-        assert await store.outbox([0]) == []
+        assert await store.outbox([0], 10) == []
 
     async def test_a_new_owner_finds_what_the_last_one_did_not_publish(
         self, store: Store, another_store: Store
@@ -40,7 +55,7 @@ class OutboxLaws(StoreFixtures):
         batch.spans = [Span("r", 0, 1, 2)]
         await writer.commit({0: batch})
         await another_store.take([0], "two")
-        assert await another_store.outbox([0]) == [OutboxRow(0, 1, (Span("r", 0, 1, 2),))]
+        assert await another_store.outbox([0], 10) == [OutboxRow(0, 1, (Span("r", 0, 1, 2),))]
 
 
 class AttemptLaws(StoreFixtures):
@@ -54,36 +69,63 @@ class AttemptLaws(StoreFixtures):
         due, later, other = attempt("r", "a#1"), attempt("r", "b#1", resend_at=9 * SECOND), attempt("q", "a#1", 1)
         batch[0].attempts_opened, batch[1].attempts_opened = [due, later], [other]
         await writer.commit(batch)
-        assert await store.open_attempts([0], SECOND, 10) == [due]
-        assert set(map(key_of, await store.open_attempts([0, 1], 9 * SECOND, 10))) == {
+        assert (await store.open_attempts([0], SECOND, 10)).rows == (due,)
+        assert set(map(key_of, (await store.open_attempts([0, 1], 9 * SECOND, 10)).rows)) == {
             ("r", "a#1"),
             ("r", "b#1"),
             ("q", "a#1"),
         }
-        assert len(await store.open_attempts([0, 1], 9 * SECOND, 2)) == 2
+        assert len((await store.open_attempts([0, 1], 9 * SECOND, 2)).rows) <= 2
 
         closing = writer.batch()
         closing.attempts_closed = [("r", 0, "a#1"), ("r", 0, "never#1")]
         await writer.commit({0: closing})
-        assert await store.open_attempts([0], 9 * SECOND, 10) == [later]
+        assert (await store.open_attempts([0], 9 * SECOND, 10)).rows == (later,)
 
-    async def test_attempts_in_the_memory_of_other_processes_are_found_whenever_they_are_due(
-        self, store: Store
+    @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+    async def test_a_scan_in_pages_finds_each_open_attempt_once_and_no_page_is_longer_than_its_limit(
+        self, store: Store, limit: int
     ) -> None:
+        shards = (0, 1, 2)
+        writer = await owner(store, *shards)
+        there: set[AttemptRow] = set()
+        for shard in shards:
+            await writer.start(*(f"r{shard}-{n}" for n in range(4)), shard=shard)
+            batch = writer.batch(shard)
+            batch.attempts_opened = [
+                attempt(f"r{shard}-{n % 4}", f"s#{n}", shard, resend_at=at * SECOND)
+                for n, at in enumerate((1, 1, 1, 2, 9, 1, 2, 1, 9, 1))
+            ]
+            there |= {row for row in batch.attempts_opened if row.resend_at <= 2 * SECOND and shard}
+            await writer.commit({shard: batch})
+        found = [row async for page in pages(store, (1, 2), 2 * SECOND, limit) for row in page]
+        assert len(found) == len(there)
+        assert set(found) == there
+
+    async def test_a_scan_goes_on_where_it_was_while_what_it_found_is_sent_again(self, store: Store) -> None:
         writer = await owner(store)
-        await writer.start("r")
+        names = [f"r{n:02}" for n in range(20)]
+        await writer.start(*names)
         batch = writer.batch()
-        far = 99 * SECOND
-        batch.attempts_opened = [
-            attempt("r", "mine#1", sent_to="me", resend_at=far),
-            attempt("r", "theirs#1", sent_to="them", resend_at=far),
-            attempt("r", "logged#1", sent_to=None, resend_at=far),
-            attempt("r", "due#1", sent_to="me", resend_at=SECOND),
-        ]
+        batch.attempts_opened = [attempt(name, "s#1") for name in names]
         await writer.commit({0: batch})
-        found = await store.open_attempts([0], SECOND, 10, not_sent_to="me")
-        assert {row.step_id for row in found} == {"theirs#1", "due#1"}
-        assert {row.step_id for row in await store.open_attempts([0], SECOND, 10)} == {"due#1"}
+        found: list[str] = []
+        async for page in pages(store, (0,), SECOND, 3):
+            found += [row.run_id for row in page]
+            batch = writer.batch()
+            batch.attempts_opened = [attempt(row.run_id, "s#1", resend_at=9 * SECOND) for row in page]
+            await writer.commit({0: batch})
+        assert sorted(found) == names
+
+    async def test_attempts_are_read_by_their_keys(self, store: Store) -> None:
+        writer = await owner(store)
+        await writer.start("r", "q")
+        batch = writer.batch()
+        batch.attempts_opened = [attempt("r", "a#1", sent_to="me"), attempt("r", "b#1"), attempt("q", "a#1")]
+        await writer.commit({0: batch})
+        keys = [("r", 0, "a#1"), ("q", 0, "a#1"), ("q", 0, "b#1"), ("r", 1, "b#1"), ("unknown", 0, "a#1")]
+        assert set(await store.attempts(keys)) == {batch.attempts_opened[0], batch.attempts_opened[2]}
+        assert list(await store.attempts([])) == []
 
     async def test_an_attempt_closed_and_opened_in_one_batch_is_open(self, store: Store) -> None:
         writer = await owner(store)
@@ -93,7 +135,7 @@ class AttemptLaws(StoreFixtures):
             batch.attempts_closed = [("r", 0, "s#1")]
             batch.attempts_opened = [attempt("r", "s#1", resend_at=resend_at)]
             await writer.commit({0: batch})
-        assert [row.resend_at for row in await store.open_attempts([0], SECOND, 10)] == [2]
+        assert [row.resend_at for row in (await store.open_attempts([0], SECOND, 10)).rows] == [2]
 
     async def test_an_open_attempt_may_be_written_over(self, store: Store) -> None:
         writer = await owner(store)
@@ -102,7 +144,7 @@ class AttemptLaws(StoreFixtures):
             batch = writer.batch()
             batch.attempts_opened = [attempt("r", "s#1", resend_at=resend_at)]
             await writer.commit({0: batch})
-        assert [row.resend_at for row in await store.open_attempts([0], SECOND, 10)] == [2]
+        assert [row.resend_at for row in (await store.open_attempts([0], SECOND, 10)).rows] == [2]
 
 
 class TimerLaws(StoreFixtures):
@@ -120,6 +162,18 @@ class TimerLaws(StoreFixtures):
         assert names(await store.due_timers([0], 2 * SECOND, 2)) == ["c#1", "a#1"]
         assert await store.due_timers([1], 2 * SECOND, 10) == batch[1].timers_set[:1]
         assert await store.due_timers([0, 1], SECOND - 1, 10) == []
+
+    async def test_due_timers_are_read_in_pages(self, store: Store) -> None:
+        writer = await owner(store, 0)
+        await writer.start(*"qrs")
+        batch = writer.batch()
+        batch.timers_set = [timer(run_id, name, at) for run_id in "qrs" for name in ("a#1", "b#1") for at in (1, 2)]
+        await writer.commit({0: batch})
+        found: list[TimerRow] = []
+        while page := await store.due_timers([0], 9, 2, found[-1] if found else None):
+            found += page
+        assert found == list(await store.due_timers([0], 9, 100))
+        assert len(found) == len(set(found)) == 6
 
     async def test_a_cleared_timer_is_gone_and_one_set_again_has_its_new_time(self, store: Store) -> None:
         writer = await owner(store)
@@ -232,6 +286,18 @@ async def wait_for_run(store: Store, run_id: str, mark: int) -> None:
             mark = await store.changed(mark)
             if await store.existing([run_id]):
                 return
+
+
+async def pages(store: Store, shards: Collection[int], until: int, limit: int) -> AsyncIterator[tuple[AttemptRow, ...]]:
+    """Scan open attempts to the end."""
+    after: object = None
+    while True:
+        page = await store.open_attempts(shards, until, limit, after)
+        assert len(page.rows) <= max(limit, len(shards))
+        yield page.rows
+        if page.after is None:
+            return
+        after = page.after
 
 
 def key_of(row: AttemptRow) -> tuple[str, str]:

@@ -5,9 +5,10 @@
 SELECT shard, epoch, owner, last_batch, published FROM shards
 WHERE shard = ANY (%(shards)s) ORDER BY shard FOR SHARE;
 
--- read_outbox: what is still to be published; trimming may lag behind `published`. A range of the primary key a shard.
-SELECT o.shard, o.number, o.spans FROM shards AS s JOIN outbox AS o ON o.shard = s.shard AND o.number > s.published
-WHERE s.shard = ANY (%(shards)s) ORDER BY o.shard, o.number;
+-- read_outbox: a page of what is still to be published; trimming may lag behind `published`. Carried by the primary key.
+SELECT o.shard, o.number, o.spans FROM outbox AS o JOIN shards AS s ON s.shard = o.shard AND o.number > s.published
+WHERE (o.shard, o.number) > (%(shard)s::int8, %(number)s::int8) AND o.shard = ANY (%(shards)s)
+ORDER BY o.shard, o.number LIMIT %(limit)s;
 
 -- read_runs: run rows by their ids. Carried by the primary key.
 SELECT run_id, incarnation, shard, workflow, version, status, attributes::text, started_at, ended_at, parked FROM runs
@@ -32,19 +33,28 @@ WHERE at < %(before)s AND shard = ANY (%(shards)s) ORDER BY place LIMIT %(limit)
 SELECT s.run_id, s.message_id FROM unnest(%(run_ids)s, %(message_ids)s) AS p (run_id, message_id)
 JOIN signals AS s ON s.run_id = p.run_id AND s.message_id = p.message_id;
 
--- due_timers: carried by timers_by_time, which gives the order too.
+-- due_timers: a page, carried by timers_by_time, which gives the order too.
 SELECT run_id, incarnation, timer_id, shard, due_at FROM timers
-WHERE due_at <= %(until)s AND shard = ANY (%(shards)s) ORDER BY due_at, timer_id LIMIT %(limit)s;
+WHERE due_at <= %(until)s AND due_at >= %(due_at)s AND shard = ANY (%(shards)s)
+    AND (due_at, timer_id, run_id, incarnation)
+        > (%(due_at)s::int8, %(timer_id)s::text, %(run_id)s::text, %(incarnation)s::int8)
+ORDER BY due_at, timer_id, run_id, incarnation LIMIT %(limit)s;
 
--- due_attempts: attempts to be sent again. Carried by attempts_by_shard.
-SELECT run_id, incarnation, step_id, attempt, shard, sent_to, resend_at, resends FROM attempts
-WHERE shard = ANY (%(shards)s) AND resend_at <= %(until)s ORDER BY resend_at, run_id, step_id LIMIT %(limit)s;
-
--- due_or_foreign_attempts: also those handed in memory to any other process; asked when a shard was taken. Carried by
+-- open_attempts: a page of the attempts to be sent again, as many of each shard, each shard from its own place on. Carried by
 -- attempts_by_shard.
-SELECT run_id, incarnation, step_id, attempt, shard, sent_to, resend_at, resends FROM attempts
-WHERE shard = ANY (%(shards)s) AND (resend_at <= %(until)s OR sent_to <> %(not_sent_to)s)
-ORDER BY resend_at, run_id, step_id LIMIT %(limit)s;
+SELECT a.* FROM unnest(%(shards)s, %(resend_ats)s, %(run_ids)s, %(incarnations)s, %(step_ids)s)
+    AS s (shard, resend_at, run_id, incarnation, step_id)
+CROSS JOIN LATERAL (
+    SELECT a.run_id, a.incarnation, a.step_id, a.attempt, a.shard, a.sent_to, a.resend_at, a.resends FROM attempts AS a
+    WHERE a.shard = s.shard AND a.resend_at <= %(until)s AND a.resend_at >= s.resend_at
+        AND (a.resend_at, a.run_id, a.incarnation, a.step_id) > (s.resend_at, s.run_id, s.incarnation, s.step_id)
+    ORDER BY a.resend_at, a.run_id, a.incarnation, a.step_id LIMIT %(limit)s
+) AS a;
+
+-- read_attempts: open attempts by their keys. Carried by the primary key.
+SELECT a.run_id, a.incarnation, a.step_id, a.attempt, a.shard, a.sent_to, a.resend_at, a.resends
+FROM unnest(%(run_ids)s, %(incarnations)s, %(step_ids)s) AS k (run_id, incarnation, step_id)
+JOIN attempts AS a ON a.run_id = k.run_id AND a.incarnation = k.incarnation AND a.step_id = k.step_id;
 
 -- list_runs: by run id. A running run without an open attempt is shown as SUSPENDED. Carried by the primary keys of runs
 -- and attempts.

@@ -3,9 +3,10 @@
 -- read_shards: shard rows as their owner finds them.
 SELECT shard, epoch, owner, last_batch, published FROM shards WHERE shard IN (? /* more */);
 
--- read_outbox: what is still to be published; `published` may be ahead of the trimming.
-SELECT o.shard, o.number, o.spans FROM shards AS s JOIN outbox AS o ON o.shard = s.shard AND o.number > s.published
-WHERE s.shard IN (? /* more */) ORDER BY o.shard, o.number;
+-- read_outbox: a page of what is still to be published; `published` may be ahead of the trimming. Walks the primary key.
+SELECT o.shard, o.number, o.spans FROM outbox AS o CROSS JOIN shards AS s ON s.shard = o.shard
+WHERE (o.shard, o.number) > (?, ?) AND o.number > s.published AND o.shard IN (? /* more */)
+ORDER BY o.shard, o.number LIMIT ?;
 
 -- read_runs: the present incarnations of runs.
 SELECT run_id, max(incarnation), shard, workflow, version, status, attributes, started_at, ended_at, parked, place
@@ -27,15 +28,27 @@ WHERE at < ? AND shard IN (? /* more */) ORDER BY place LIMIT ?;
 -- seen_signals: which were taken before. Carried by the primary key.
 SELECT run_id, message_id FROM signals WHERE (run_id = ? AND message_id = ?) /* or */;
 
--- due_timers: carried by timers_by_time, which gives the order too.
+-- due_timers: a page, carried by timers_by_time, which gives the order too.
 SELECT r.run_id, r.incarnation, t.timer_id, t.shard, t.due_at
 FROM timers AS t INDEXED BY timers_by_time CROSS JOIN runs AS r ON r.place = t.run
-WHERE t.due_at <= ? AND +t.shard IN (? /* more */) ORDER BY t.due_at, t.timer_id LIMIT ?;
+WHERE t.due_at <= ? AND t.due_at >= ? AND (t.due_at, t.timer_id, r.run_id, r.incarnation) > (?, ?, ?, ?)
+    AND +t.shard IN (? /* more */)
+ORDER BY t.due_at, t.timer_id, r.run_id, r.incarnation LIMIT ?;
 
--- due_attempts: attempts to be sent again, and (if a process is named) those handed in memory to any other.
+-- end_of_attempts: where a page of the open attempts ends that begins after a key; no row if it is the last one.
+SELECT run, step_id FROM attempts WHERE (run, step_id) > (?, ?) ORDER BY run, step_id LIMIT 1 OFFSET ?;
+
+-- open_attempts_between: of a page, those to be sent again. A range of the primary key.
 SELECT r.run_id, r.incarnation, a.step_id, a.attempt, a.shard, a.sent_to, a.resend_at, a.resends
 FROM attempts AS a CROSS JOIN runs AS r ON r.place = a.run
-WHERE (a.resend_at <= ? OR a.sent_to <> ?) AND a.shard IN (? /* more */) ORDER BY a.resend_at, a.run, a.step_id LIMIT ?;
+WHERE (a.run, a.step_id) > (?, ?) AND (a.run, a.step_id) <= (?, ?) AND a.resend_at <= ? AND a.shard IN (? /* more */)
+ORDER BY a.run, a.step_id;
+
+-- read_attempts: open attempts by their keys. Carried by the primary key, the runs by their unique one.
+SELECT r.run_id, r.incarnation, a.step_id, a.attempt, a.shard, a.sent_to, a.resend_at, a.resends
+FROM (VALUES (?, ?, ?) /* more */) AS v
+CROSS JOIN runs AS r ON r.run_id = v.column1 AND r.incarnation = v.column2
+CROSS JOIN attempts AS a ON a.run = r.place AND a.step_id = v.column3;
 
 -- list_runs: present incarnations by run id. A running run without an open attempt is shown as SUSPENDED.
 SELECT * FROM (
