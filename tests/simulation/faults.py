@@ -18,6 +18,7 @@ FUSE = "fuse"  # the process ends in the middle of what it does next
 REFUSED = "refused"  # the service did nothing, and says that it is away
 LOST = "lost"  # the service did it, and the answer is lost
 LATE = "late"  # the answer is an error, and the service does it afterwards all the same
+ORPHAN = "orphan"  # the process ends here, and the service does it afterwards all the same
 SLOW = "slow"  # it takes long
 PART = "part"  # some of the records were published
 TWICE = "twice"  # the records were published twice
@@ -27,6 +28,7 @@ SHUFFLE = "shuffle"  # the group is shared out anew, for no reason
 LOSE_LOG = "lose_log"  # all records are gone, and the topics are new
 LOG_AWAY = "log_away"
 STORE_AWAY = "store_away"
+BUSY_STORE = "busy_store"  # for a while, a commit takes longer than the turns that are computed meanwhile
 FAILOVER = "failover"  # the store is away for a moment, and all answers under way are lost
 FORGET_KEYS = "forget_keys"
 KEYS_AWAY = "keys_away"
@@ -41,6 +43,7 @@ WEIGHTS = {
     REFUSED: 4.0,
     LOST: 6.0,
     LATE: 5.0,
+    ORPHAN: 4.0,
     SLOW: 2.0,
     PART: 3.0,
     TWICE: 3.0,
@@ -50,6 +53,7 @@ WEIGHTS = {
     LOSE_LOG: 1.5,
     LOG_AWAY: 2.0,
     STORE_AWAY: 2.0,
+    BUSY_STORE: 3.0,
     FAILOVER: 3.0,
     FORGET_KEYS: 3.0,
     KEYS_AWAY: 2.0,

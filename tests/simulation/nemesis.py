@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tests.simulation import verdict
 from tests.simulation.faults import (
+    BUSY_STORE,
     FAILOVER,
     FORGET_KEYS,
     FUSE,
@@ -39,12 +40,15 @@ KINDS = (
     LOSE_LOG,
     LOG_AWAY,
     STORE_AWAY,
+    BUSY_STORE,
     FAILOVER,
     FORGET_KEYS,
     KEYS_AWAY,
 )
 LONGEST_FUSE = 80
 LONGEST_AWAY = 5.0
+LONGEST_BUSY = 8.0
+SLOWEST_COMMIT = 0.4
 MOMENT = 0.6
 
 
@@ -84,6 +88,9 @@ class Nemesis:
                 self._meet_a_group(fault)
             case "lose_log":
                 world.broker.lose(offsets_too=fault.how < 0.5)
+            case "busy_store":
+                world.truth.commit_time = fault.how * SLOWEST_COMMIT
+                world.loop.call_later(fault.how * LONGEST_BUSY, self._commits_fast)
             case "forget_keys":
                 world.keys.forget()
             case _:
@@ -118,11 +125,15 @@ class Nemesis:
     def _back(self, service: "Awayable") -> None:
         service.away = False
 
+    def _commits_fast(self) -> None:
+        self._world.truth.commit_time = 0.0
+
     def rest(self) -> None:
         """No more faults."""
         world = self._world
         world.note("nemesis rests")
         world.faults.on = False
+        self._commits_fast()
         for service in (world.truth, world.broker, world.keys):
             service.away = False
         for slot in world.slots:

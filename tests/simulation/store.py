@@ -61,6 +61,8 @@ class Truth:
         self.schemas = SchemaRows()
         self.away = False
         self.failovers = 0
+        self.commit_time = 0.0
+        """Seconds that a commit takes besides its way, while the store is busy."""
         self.facts: dict[str, str] = {}
         self.rows: dict[int, ShardRow] = {}
         self.present: dict[str, int] = {}
@@ -317,12 +319,14 @@ class SimulatedStore:
         return await self.wire.ask(self.truth, Unavailable, self.truth.take, sorted(shards), owner)
 
     async def commit(self, batch: Mapping[int, ShardBatch]) -> Committed | Fenced:
-        wire = self.wire
+        wire, sent = self.wire, copied(batch)
         fault = wire.faults.at(f"{wire.life.name}/commit", (STEAL,), STOLEN) if batch else None
         if fault is not None:
             shards = sorted(batch)
             self.truth.take([shards[int(fault.how * len(shards))]], "a ghost")
-        return await wire.ask(self.truth, Unavailable, self.truth.commit, copied(batch), wire.life.name)
+        if self.truth.commit_time:
+            await wire.pass_time(self.truth.commit_time)
+        return await wire.ask(self.truth, Unavailable, self.truth.commit, sent, wire.life.name)
 
     async def outbox(
         self, shards: Collection[int], limit: int, after: tuple[int, int] | None = None

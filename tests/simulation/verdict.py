@@ -24,6 +24,7 @@ from holdfast.sdk.program import LiveProgram
 from tests.simulation import hostile
 from tests.simulation.audit import CODEC
 from tests.simulation.processes import EMBEDDED, Process
+from tests.simulation.workflows import REFUNDABLE, refund_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -37,6 +38,7 @@ def of(world: "World") -> Iterator[Broken]:
         yield from _end(world, run_id)
         yield from _replay(world, run_id)
     yield from _purchases(world)
+    yield from _refunds(world)
     for slot in world.slots:
         if slot.process is not None:
             yield from live_differs(slot.process)
@@ -150,6 +152,17 @@ def _purchases(world: "World") -> Iterator[Broken]:
             yield "book", f"{purchase[0]} {purchase[1]} is {row.state}, and stands {count} times in the book"
     if book:
         yield "book", f"nobody asked for {dict(book)}"
+
+
+def _refunds(world: "World") -> Iterator[Broken]:
+    """Compare what was to be given back with what was: whoever is cancelled has the receipt at hand."""
+    book = world.provider.book
+    for (run_id, _), what in world.provider.wanted.items():
+        if not what.startswith(REFUNDABLE):
+            continue
+        bought, refunded = book[run_id, what], book[run_id, refund_of(what)]
+        if bought != refunded:
+            yield "refund", f"{what} of {run_id} was bought {bought} times, and given back {refunded} times"
 
 
 def _unheard(process: Process) -> Iterator[Broken]:

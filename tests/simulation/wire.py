@@ -13,13 +13,13 @@ from contextlib import suppress
 from contextvars import Context
 from typing import ParamSpec, Protocol, TypeVar
 
-from tests.simulation.faults import KILL, LATE, LOST, PAUSE, REFUSED, SLOW, Fault, Faults
+from tests.simulation.faults import KILL, LATE, LOST, ORPHAN, PAUSE, REFUSED, SLOW, Fault, Faults
 from tests.simulation.loop import RUNNING, Life
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-THERE = (KILL, PAUSE, REFUSED, LATE, SLOW)
+THERE = (KILL, PAUSE, REFUSED, LATE, ORPHAN, SLOW)
 BACK = (KILL, PAUSE, LOST, SLOW)
 PATIENT_THERE = (KILL, PAUSE, SLOW)
 PATIENT_BACK = (KILL, PAUSE)
@@ -94,11 +94,12 @@ class Wire:
         fault = self.faults.at(self._channel, PATIENT_THERE if error is None else THERE, self._rate)
         if fault is not None:
             self.note(self.life.name, fault.kind, "on the way to", work.__name__)
+            if fault.kind in {LATE, ORPHAN}:
+                # No process's doing any more: it happens even if its sender is dead by then.
+                delay = fault.how if fault.kind == ORPHAN else fault.how**2  # an heir takes seconds to come
+                self.later(delay * LATEST, _late, work, args, kwargs)
             await self.suffer(fault)
             if error is not None and fault.kind in {REFUSED, LATE}:
-                if fault.kind == LATE:
-                    # No process's doing any more: it happens even if its sender is dead by then.
-                    self.later(fault.how**2 * LATEST, _late, work, args, kwargs)
                 await self.pass_time(fault.how * 0.5)
                 raise error(f"{fault.kind}: no answer")
         if service.away and error is not None:
@@ -119,7 +120,7 @@ class Wire:
 
     async def suffer(self, fault: Fault) -> None:
         """Die, stand still or be slow, if that is the fault."""
-        if fault.kind == KILL:
+        if fault.kind in {KILL, ORPHAN}:
             self.life.die()
             await self._loop.create_future()
         elif fault.kind == PAUSE:

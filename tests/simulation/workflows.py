@@ -22,6 +22,8 @@ from tests.simulation.wire import LATEST
 PATIENT = Retry(attempts=0, initial=0.1, backoff=2.0, maximum=2.0)
 SIGNAL = "tick"
 MOST_REMINDERS = 3
+REFUNDABLE = "refundable"
+"""How the purchases begin that are given back."""
 SHORT = 30.0
 """Seconds for an attempt; one that got lost is sent again after twice as long."""
 
@@ -254,6 +256,29 @@ async def terminated(run: str, size: int, how: str) -> None:
     """Ended from outside, without being asked; its purchases go on to a verdict."""
     await asyncio.gather(*(act(run, f"part-{n}") for n in range(size)), bought(run, "deposit", how))
     await signal("never")
+
+
+@workflow
+async def refunder(run: str, size: int, how: str) -> None:
+    """Purchases that a timeout meets, mostly when they are under way: what was bought is given back."""
+    for n in range(size):
+        what, paid = f"{REFUNDABLE}-{n}", ""
+        with suppress(TimeoutError, StepError):  # a person may say that it did not happen
+            async with asyncio.timeout(0.01 * (1 + n)):
+                paid = await bought(run, what, how)
+                await signal("never")
+        if paid:
+            await charge(run, refund_of(what))
+
+
+def refund_of(what: str) -> str:
+    return f"refund of {what}"
+
+
+@workflow
+async def remitter(run: str, size: int, how: str) -> list[str]:
+    """Transfers side by side: the provider is asked about those whose sender has died."""
+    return await asyncio.gather(*(transfer(run, f"remittance-{n}") for n in range(size + 2)))
 
 
 @workflow

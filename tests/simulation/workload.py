@@ -59,7 +59,11 @@ KINDS = (
     "fan",
     "failing",
     "mending",
+    "refunder",
+    "remitter",
 )
+
+WITHOUT_RESULT = {"cancelled": CANCELLED, "terminated": TERMINATED, "failing": FAILED, "refunder": COMPLETED}
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -153,12 +157,10 @@ def expected(run: str, kind: str, size: int) -> Expected:
             return Expected(
                 COMPLETED, [f"{run}:measured", receipt(run, "mended"), *(f"{run}-{n}" for n in range(size))]
             )
-        case "cancelled":
-            return Expected(CANCELLED)
-        case "terminated":
-            return Expected(TERMINATED)
+        case "remitter":
+            return Expected(COMPLETED, [receipt(run, f"remittance-{n}") for n in range(size + 2)])
         case _:
-            return Expected(FAILED)
+            return Expected(WITHOUT_RESULT[kind])
 
 
 class Client:
