@@ -38,7 +38,10 @@ class Database:
             raise Unavailable("its connection is broken")
         return self._locks.setdefault(transaction.effect_id, transaction) is transaction
 
-    async def unlocked(self) -> None:
+    async def unlocked(self, effect_id: str) -> None:
+        """Wait until nobody has a row; it may be so before the word that somebody has it arrives."""
+        if effect_id not in self._locks:
+            return
         woken = asyncio.get_running_loop().create_future()
         self._waiting.append(woken)
         await woken
@@ -118,7 +121,7 @@ class SimulatedDatabases:
         wire.life.on_death.append(broken)
         try:
             while not await wire.ask(database, Unavailable, database.lock, transaction):
-                await database.unlocked()
+                await database.unlocked(effect_id)
             known = database.rows.get(effect_id)
             if known is not None and known[0] != request_hash:
                 raise RequestDiffers(f"effect {effect_id} was committed for another request")
