@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from holdfast.app.records import rfc3339
+from holdfast.child_views import children_of, parent_of
 from holdfast.core import events as e
 from holdfast.core.payload import JSON, Payload
 from holdfast.core.retry import Failure
@@ -45,8 +46,10 @@ def describe(stored: StoredRun, codec: Codec, blobs: Mapping[str, bytes] | None 
     steps: dict[str, _StepView] = {}
     result: object = None
     error: dict[str, object] | None = None
+    happened: list[e.Event] = []
     for one in stored.history:
         event = codec.decode_event(one.type, one.data)
+        happened.append(event)
         run = evolve(run, event)
         _note(steps, event)
         if isinstance(event, e.RunCompleted):
@@ -68,6 +71,8 @@ def describe(stored: StoredRun, codec: Codec, blobs: Mapping[str, bytes] | None 
         "ended_at": None if row.ended_at is None else rfc3339(row.ended_at),
         "shard": row.shard,
         "steps": [msgspec.to_builtins(step) for step in steps.values()],
+        "children": [msgspec.to_builtins(child) for child in children_of(happened)],
+        "parent": parent_of(run),
         "parked": why_it_stands(run),
     }
 

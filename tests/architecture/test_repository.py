@@ -95,7 +95,7 @@ def test_the_authors_surface_is_about_a_dozen_names() -> None:
     names = public_names(SOURCE / "__init__.py")
     if not names:
         pytest.skip("the surface is not there yet")
-    assert 10 <= len(names) <= 20, sorted(names)  # the verbs, the units of time, and the errors an author catches
+    assert 10 <= len(names) <= 22, sorted(names)  # the verbs, the units of time, and the errors an author catches
     assert names >= {"workflow", "step", "effect", "signal", "Client", "Retry", "GIVEN"}
 
 

@@ -92,6 +92,8 @@ def test_a_completed_run_is_told_whole() -> None:
         "ended_at": "2026-11-23T12:00:00.000004+00:00",
         "shard": 7,
         "steps": [{"id": "print#1", "name": "print", "state": "COMPLETED", "attempts": 1, "error": None}],
+        "children": [],
+        "parent": None,
         "parked": None,
     }
 
@@ -204,7 +206,13 @@ def test_an_event_is_told_with_plain_values_and_iso_times() -> None:
     run = stored(started(), scheduled(), e.TimerStarted(timer_id="timer#1", due_at=AT + 500_000))
     events = [told(one, CODEC) for one in run.history]
 
-    assert events[0]["data"] == {"workflow": "tea", "version": "2", "input": "Ada", "attributes": {"shop": "left"}}
+    assert events[0]["data"] == {
+        "workflow": "tea",
+        "version": "2",
+        "input": "Ada",
+        "attributes": {"shop": "left"},
+        "parent": None,
+    }
     assert events[2] == {
         "seq": 3,
         "type": "TimerStarted",

@@ -60,6 +60,10 @@ OUTCOMES = (
     e.RunCancelled(),
     e.RunTerminated(reason="fraud"),
 )
+CHILD = e.ChildScheduled(
+    step_id="ship#1", workflow="ship", version="1", run_id="c",
+    input=payload("1"), input_hash=b"", parent_close="cancel",
+)  # fmt: skip
 REQUESTS_OF_PEOPLE = (CancelRun(), TerminateRun(reason="x"), ResumeRun(by="me"))
 
 
@@ -399,7 +403,7 @@ def test_the_codes_end_is_the_runs_end(request_: Command, event: e.Event, status
 @pytest.mark.parametrize("kind", list(e.TYPES.values()), ids=list(e.TYPES))
 def test_every_event_counts(kind: type[e.Event]) -> None:
     examples = {type(event): event for event in EXAMPLES}
-    before = given(started(), scheduled(), retried()).state()
+    before = given(started(), scheduled(), retried(), CHILD).state()
     after = fold(before, examples[kind])
     assert after.seq == before.seq + 1
     assert after.status in STATUSES
@@ -415,6 +419,9 @@ EXAMPLES: tuple[e.Event, ...] = (
     e.StepWithdrawn(step_id="read#1"), e.StepExhausted(step_id="read#1", attempt=1, error=TIMEOUT),
     e.StepCancelled(step_id="read#1"), e.StepParked(step_id="read#1", reason="unclear"),
     e.ResolutionRequested(step_id="read#1", version=4, verdict="retry", by="ada", reason="looked"),
+    replace(CHILD, step_id="ship#2"), e.ChildStarted(step_id="ship#1"), e.ChildCancelled(step_id="ship#1"),
+    e.ChildCompleted(step_id="ship#1", result=payload("1")), e.ChildFailed(step_id="ship#1", error=TIMEOUT),
+    e.ChildTerminated(step_id="ship#1"), e.ChildCancelRequested(step_id="ship#1"),
 )  # fmt: skip
 
 

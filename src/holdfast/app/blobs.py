@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from holdfast.app.backoff import backoff
 from holdfast.core import events as e
-from holdfast.core.commands import Command, CompleteStep, ExecuteStep, HearLedger, SignalRun, StartRun
+from holdfast.core.commands import Command, CompleteStep, ExecuteStep, HearChild, HearLedger, SignalRun, StartRun
 from holdfast.core.payload import Payload
 from holdfast.core.replay import ProgramStuck
 from holdfast.ports.store import Store, Unavailable
@@ -25,7 +25,7 @@ def payload_of(said: e.Event | Command | ExecuteStep) -> Payload | None:
     """Find the payload that workflow code will read of an event or command."""
     if isinstance(said, (e.RunStarted, e.SignalReceived, StartRun, SignalRun, ExecuteStep)):
         return said.input
-    if isinstance(said, (e.StepCompleted, CompleteStep, HearLedger, e.RunCompleted)):
+    if isinstance(said, (e.StepCompleted, CompleteStep, HearLedger, HearChild, e.ChildCompleted, e.RunCompleted)):
         return said.result
     return None
 

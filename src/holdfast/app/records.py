@@ -7,10 +7,12 @@ import datetime as dt
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from zlib import crc32
 
 from holdfast.core.commands import Addressed, Command, ExecuteStep, RunOutcome, SignalRun, StepResult
 from holdfast.core.events import SignalRefused
 from holdfast.core.identity import event_id, shard_of
+from holdfast.core.messages import Send
 from holdfast.core.run import UNFIT_SIGNAL
 from holdfast.ports.codec import Codec
 from holdfast.ports.log import Headers, Outgoing, Record
@@ -139,6 +141,21 @@ class Wire:
         one = command.message_id if isinstance(command, SignalRun) else at
         headers = self._headers(kind, f"{run}/{kind}/{one}", _about(subject, at), trace_of(run, 0), 0)
         return Record(self.topics.commands, shard_of(run, self.shards), -1, subject, value, headers, at // 1_000)
+
+    def send(self, message: Send, at: int, trace: str) -> Outgoing:
+        """Send a command of one entity to another, by the identity that it has from its cause."""
+        ce_type, value = self._codec.encode_command(Addressed(message.to, message.command, message.incarnation))
+        kind, subject = ce_type.removeprefix("holdfast.").removesuffix(".v1"), message.to.encode()
+        cause = message.identity.rpartition("/")[0].encode()
+        span = 1 + crc32(message.identity.encode())
+        headers = self._headers(kind, message.identity, _about(subject, at), trace, span)
+        return Outgoing(
+            topic=self.topics.commands,
+            key=subject,
+            value=value,
+            headers=(*headers, ("ce_causationid", cause)),
+            partition=shard_of(message.to, self.shards),
+        )
 
     def refused(self, run: str, event: SignalRefused, at: int) -> Outgoing:
         """Put a signal aside that the code of its run could not take."""

@@ -32,6 +32,8 @@ _COLOURS = {
     "SCHEDULED": "cyan",
     "RETRYING": "yellow",
     "ABANDONED": "dim",
+    "STARTED": "cyan",
+    "CANCELLING": "magenta",
 }
 
 
@@ -59,9 +61,14 @@ def picture_of_run(stored: StoredRun, view: Mapping[str, Any], codec: Codec) -> 
         facts.add_row("ended", moment(view["ended_at"]))
     if view["attributes"]:
         facts.add_row("attributes", folded(", ".join(f"{name}={value}" for name, value in view["attributes"].items())))
+    if view["parent"]:
+        facts.add_row("parent", folded(f"{view['parent']['run_id']}, step {view['parent']['step_id']}"))
     for name, said in _says(stored, view, codec):
         facts.add_row(name, folded(said))
-    return Group(head, facts, steps_table(view["steps"]))
+    tables = [steps_table(view["steps"])] if view["steps"] or not view["children"] else []
+    if view["children"]:
+        tables.append(children_table(view["children"]))
+    return Group(head, facts, *tables)
 
 
 def _says(stored: StoredRun, view: Mapping[str, Any], codec: Codec) -> list[tuple[str, str]]:
@@ -101,6 +108,18 @@ def steps_table(steps: Sequence[Mapping[str, Any]]) -> RenderableType:
         said = "" if error is None else f"{error['type']}: {error['message']}"
         said = said if len(said) <= ERROR else f"{said[:ERROR]}…"
         table.add_row(folded(step["id"]), coloured(step["state"]), str(step["attempts"]), folded(said))
+    return table
+
+
+def children_table(children: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Draw the children of a run in the order they were called."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("child", "run", "state", "error"):
+        table.add_column(column, overflow="fold")
+    for child in children:
+        error = child["error"]
+        said = "" if error is None else f"{error['type']}: {error['message']}"[:ERROR]
+        table.add_row(folded(child["id"]), folded(child["run_id"]), coloured(child["state"]), folded(said))
     return table
 
 

@@ -7,6 +7,7 @@ Laws of this file:
 
 import msgspec
 
+from holdfast.core.parent import Parent
 from holdfast.core.payload import NOTHING, Payload
 from holdfast.core.retry import Failure, RetrySchedule
 
@@ -16,12 +17,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartRun(Asked, frozen=True, kw_only=True):
-    """Begin a run, unless it exists."""
+    """Begin a run, unless it exists; a child of `parent` answers that one."""
 
     workflow: str
     version: str = ""
     input: Payload = NOTHING
     attributes: dict[str, str] = {}
+    parent: Parent | None = None
 
 
 class SignalRun(Asked, frozen=True, kw_only=True):
@@ -65,6 +67,27 @@ class ResolveEffect(Asked, frozen=True, kw_only=True):
     reason: str
     result: Payload | None = None
     error: Failure | None = None
+
+
+class HearChild(Asked, frozen=True, kw_only=True):
+    """The word of the run `child` that a step has called: it has started (RUNNING), or how it ended.
+
+    REFUSED, with an error: the run id of the child is another run's.
+    """
+
+    step_id: str
+    child: str
+    status: str
+    result: Payload | None = None
+    error: Failure | None = None
+    reason: str = ""
+
+
+class CloseChild(Asked, frozen=True, kw_only=True):
+    """The step that called a run wants it to end: `how` is cancel or terminate."""
+
+    parent: Parent
+    how: str
 
 
 class CompleteStep(Asked, frozen=True, kw_only=True):
@@ -153,6 +176,25 @@ class WithdrawStep(Asked, frozen=True, kw_only=True):
     step_id: str
 
 
+class StartChild(Asked, frozen=True, kw_only=True):
+    """The code calls another workflow, which is to run under `run_id`; `detached` waits for its start alone."""
+
+    step_id: str
+    workflow: str
+    version: str
+    run_id: str
+    input: Payload
+    input_hash: bytes
+    parent_close: str
+    detached: bool = False
+
+
+class CancelChild(Asked, frozen=True, kw_only=True):
+    """The code no longer wants a child; it waits for its end."""
+
+    step_id: str
+
+
 class StartTimer(Asked, frozen=True, kw_only=True):
     """The code waits until `due_at` (microseconds)."""
 
@@ -213,6 +255,10 @@ Command = (
     | CompleteRun
     | FailRun
     | ConcludeCancel
+    | HearChild
+    | CloseChild
+    | StartChild
+    | CancelChild
 )
 Request = (
     ScheduleStep
@@ -224,6 +270,8 @@ Request = (
     | CompleteRun
     | FailRun
     | ConcludeCancel
+    | StartChild
+    | CancelChild
 )
 
 

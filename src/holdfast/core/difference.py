@@ -32,6 +32,15 @@ def alike(asked: e.Event, recorded: e.Event) -> bool:
         recorded, (e.StepAbandoned, e.StepWithdrawn)
     ):
         return asked.step_id == recorded.step_id
+    if isinstance(asked, e.ChildScheduled) and isinstance(recorded, e.ChildScheduled):
+        return (asked.step_id, asked.workflow, asked.run_id, asked.input_hash) == (
+            recorded.step_id,
+            recorded.workflow,
+            recorded.run_id,
+            recorded.input_hash,
+        )
+    if isinstance(asked, e.ChildCancelRequested) and isinstance(recorded, e.ChildCancelRequested):
+        return asked.step_id == recorded.step_id
     if isinstance(asked, e.TimerCancelled) and isinstance(recorded, e.TimerCancelled):
         return asked.timer_id == recorded.timer_id
     if isinstance(asked, e.SignalRefused) and isinstance(recorded, e.SignalRefused):
@@ -49,6 +58,12 @@ def difference(
     if isinstance(asked, e.StepScheduled) and isinstance(recorded, e.StepScheduled):
         if asked.step_id == recorded.step_id and asked.name != recorded.name:
             wanted, had = f"{wanted} of {asked.name}()", f"{had} of {recorded.name}()"
+        elif asked.step_id == recorded.step_id:
+            wanted += " with other arguments"
+            lines = differing(text_of(asked.input), text_of(recorded.input))
+    if isinstance(asked, e.ChildScheduled) and isinstance(recorded, e.ChildScheduled):
+        if asked.run_id != recorded.run_id:
+            wanted, had = f"{wanted} as run {asked.run_id}", f"{had} as run {recorded.run_id}"
         elif asked.step_id == recorded.step_id:
             wanted += " with other arguments"
             lines = differing(text_of(asked.input), text_of(recorded.input))
@@ -90,6 +105,10 @@ def describe(event: e.Event) -> str:
             return f'the end of waiting for "{step_id}"'
         case e.StepWithdrawn(step_id=step_id):
             return f'the withdrawal of "{step_id}"'
+        case e.ChildScheduled(step_id=step_id):
+            return f'child "{step_id}"'
+        case e.ChildCancelRequested(step_id=step_id):
+            return f'the cancelling of child "{step_id}"'
         case e.TimerStarted(timer_id=timer_id):
             return f'timer "{timer_id}"'
         case e.TimerCancelled(timer_id=timer_id):

@@ -8,6 +8,7 @@ Laws of this file:
 
 import msgspec
 
+from holdfast.core.parent import Parent
 from holdfast.core.payload import Payload
 from holdfast.core.retry import Failure, RetrySchedule
 
@@ -17,12 +18,13 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunStarted(Fact, frozen=True, kw_only=True):
-    """A run exists."""
+    """A run exists; `parent` is the step that called it, if one did."""
 
     workflow: str
     version: str
     input: Payload
     attributes: dict[str, str] = {}
+    parent: Parent | None = None
 
 
 class StepScheduled(Fact, frozen=True, kw_only=True):
@@ -119,6 +121,61 @@ class ResolutionRequested(Fact, frozen=True, kw_only=True):
     error: Failure | None = None
 
 
+class ChildScheduled(Fact, frozen=True, kw_only=True):
+    """The code called another workflow: it is to run under `run_id`, and answer.
+
+    `parent_close` (terminate, cancel, abandon): what becomes of it if its parent ends first.
+    """
+
+    step_id: str
+    workflow: str
+    version: str
+    run_id: str
+    input: Payload
+    input_hash: bytes
+    parent_close: str
+    detached: bool = False
+
+
+class ChildStarted(Fact, frozen=True, kw_only=True):
+    """The child exists; of a detached one the code waits for nothing more."""
+
+    step_id: str
+
+
+class ChildCompleted(Fact, frozen=True, kw_only=True):
+    """The child returned."""
+
+    step_id: str
+    result: Payload
+
+
+class ChildFailed(Fact, frozen=True, kw_only=True):
+    """The child failed, or its run id is another run's."""
+
+    step_id: str
+    error: Failure
+
+
+class ChildCancelled(Fact, frozen=True, kw_only=True):
+    """The child ended by a cancellation, this run's or somebody else's."""
+
+    step_id: str
+
+
+class ChildTerminated(Fact, frozen=True, kw_only=True):
+    """A person ended the child without asking its code."""
+
+    step_id: str
+    reason: str = ""
+
+
+class ChildCancelRequested(Fact, frozen=True, kw_only=True):
+    """The code no longer wants the child; the child is asked to stop, and the code waits for its end."""
+
+    step_id: str
+
+
 class TimerStarted(Fact, frozen=True, kw_only=True):
     """The code waits until `due_at` (microseconds)."""
 
@@ -202,7 +259,10 @@ class RunTerminated(Fact, frozen=True, kw_only=True):
 Outcome = RunCompleted | RunFailed | RunCancelled | RunTerminated
 OUTCOMES = (RunCompleted, RunFailed, RunCancelled, RunTerminated)
 
-INPUTS = frozenset({RunStarted, StepCompleted, StepFailed, StepCancelled, TimerFired, SignalReceived, CancelRequested})
+INPUTS = frozenset(
+    {RunStarted, StepCompleted, StepFailed, StepCancelled, TimerFired, SignalReceived, CancelRequested}
+    | {ChildStarted, ChildCompleted, ChildFailed, ChildCancelled, ChildTerminated}
+)
 
 Event = (
     RunStarted
@@ -229,6 +289,13 @@ Event = (
     | RunFailed
     | RunCancelled
     | RunTerminated
+    | ChildScheduled
+    | ChildStarted
+    | ChildCompleted
+    | ChildFailed
+    | ChildCancelled
+    | ChildTerminated
+    | ChildCancelRequested
 )
 
 TYPES: dict[str, type[Event]] = {
@@ -258,6 +325,13 @@ TYPES: dict[str, type[Event]] = {
         RunFailed,
         RunCancelled,
         RunTerminated,
+        ChildScheduled,
+        ChildStarted,
+        ChildCompleted,
+        ChildFailed,
+        ChildCancelled,
+        ChildTerminated,
+        ChildCancelRequested,
     )
 }
 

@@ -8,7 +8,7 @@ Laws of this file:
 import msgspec
 
 from holdfast.core.asks import Ask
-from holdfast.core.commands import ExecuteStep, RunOutcome
+from holdfast.core.commands import CloseChild, ExecuteStep, HearChild, RunOutcome, StartRun
 from holdfast.core.events import SignalRefused, StepScheduled
 
 
@@ -74,8 +74,24 @@ class PutAside(Heard, frozen=True):
     refused: SignalRefused
 
 
+class Send(Heard, frozen=True):
+    """A command to another entity, on the shard of its own key.
+
+    `identity` names it for ever: the event it follows from, and its number among those; so whoever makes it again makes
+    the same. `incarnation` of the receiver, if it is for that one alone. `awaits`: the step of the sender that is open
+    until the command is answered, and is asked after.
+    """
+
+    to: str
+    command: StartRun | HearChild | CloseChild
+    identity: str
+    incarnation: int | None = None
+    awaits: str = ""
+
+
 Message = (
     ExecuteStep
+    | Send
     | CloseAttempt
     | WithholdAttempt
     | ExpectAnswer

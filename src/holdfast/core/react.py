@@ -14,7 +14,18 @@ from typing import Final
 
 from holdfast.core import events as e
 from holdfast.core.asks import Ask, Cancel, Close, Expire, Resolve
-from holdfast.core.commands import AttemptStep, ExecuteStep, FireTimer, ResolveEffect, RunOutcome
+from holdfast.core.children import OpenChild, end_of, reply, start_of, word_of_end, word_of_start
+from holdfast.core.commands import (
+    AttemptStep,
+    CloseChild,
+    Command,
+    ExecuteStep,
+    FireTimer,
+    HearChild,
+    ResolveEffect,
+    RunOutcome,
+    StartRun,
+)
 from holdfast.core.messages import (
     AskLedger,
     ClearTimer,
@@ -27,9 +38,11 @@ from holdfast.core.messages import (
     TakeSignal,
     WithholdAttempt,
 )
-from holdfast.core.run import STATUS_AFTER, Run
+from holdfast.core.parent import CANCEL
+from holdfast.core.run import Run, owing
 from holdfast.core.settling import OpenStep
 from holdfast.core.sharing import ordered
+from holdfast.core.status import STATUS_AFTER
 
 RETRY: Final = "retry:"
 """Prefix of the timers that wait for a further attempt; the author's own are named by the code."""
@@ -75,6 +88,23 @@ def react(run: Run, event: e.Event) -> tuple[Message, ...]:
             return tuple(SetTimer(timer_id, due_at) for timer_id, due_at in waits(run))
         case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated():
             return tuple(conclude(run, event))
+        case e.RunStarted(parent=parent) if parent is not None and parent.hears_start:
+            return (word_of_start(run, parent),)
+        case e.ChildScheduled():
+            return (start_of(run, OpenChild(event, run.seq + 1)),)
+        case e.ChildStarted(step_id=step_id):
+            child = run.children.get(step_id)
+            owes = child is not None and child.place(run.run_id, run.incarnation).hears_end
+            return () if owes else (CloseAttempt(step_id),)
+        case (
+            e.ChildCompleted(step_id=step_id)
+            | e.ChildFailed(step_id=step_id)
+            | e.ChildCancelled(step_id=step_id)
+            | e.ChildTerminated(step_id=step_id)
+        ):
+            return (CloseAttempt(step_id),)
+        case e.ChildCancelRequested(step_id=step_id):
+            return (end_of(run, run.children[step_id], CANCEL, seq=run.seq + 1, number=0),)
         case _:
             return ()
 
@@ -103,6 +133,39 @@ def conclude(run: Run, event: e.Outcome) -> Iterator[Message]:
     for timer_id in ordered(run.timers):
         yield ClearTimer(timer_id)
     yield outcome(run, event, started_at=0, ended_at=0)
+    if run.parent is not None and run.parent.hears_end:
+        yield word_of_end(run, run.parent, event, run.seq + 1)
+    if run.children:
+        yield from close_children(run)
+
+
+def close_children(run: Run) -> Iterator[Message]:
+    """Ask the children of a run that ends to end too, as they were called; those that are let go of answer no more."""
+    owed = owing(run)
+    for number, step_id in enumerate(owed, 1):
+        child = run.children[step_id]
+        if not child.is_abandoned_at_end:
+            yield end_of(run, child, child.scheduled.parent_close, run.seq + 1, number)
+    for step_id in sorted(run.children.keys() - set(owed)):
+        yield CloseAttempt(step_id)
+
+
+def answer(run: Run, command: Command, last: e.Event | None) -> tuple[Message, ...]:
+    """Tell what the outside must hear of a command that changed nothing in its run.
+
+    `last` is the last event of its history, if that is at hand.
+    """
+    match command:
+        case FireTimer() | AttemptStep():
+            return unawaited(run, command)
+        case StartRun(parent=parent) if parent is not None:
+            return reply(run, parent, last)
+        case CloseChild(parent=parent) if run.ended and parent.is_same(run.parent):
+            return reply(run, parent, last)
+        case HearChild(step_id=step_id, status=word) if step_id in run.closing:
+            return (CloseAttempt(step_id),) if run.closing[step_id].is_closed_by(word) else ()
+        case _:
+            return ()
 
 
 def ask_ledger(step: OpenStep, question: Ask) -> tuple[AskLedger, ...]:

@@ -196,6 +196,8 @@ REQUESTED = (
     e.TimerStarted,
     e.TimerCancelled,
     e.SignalRefused,
+    e.ChildScheduled,
+    e.ChildCancelRequested,
     e.RunCompleted,
     e.RunFailed,
     e.RunCancelled,

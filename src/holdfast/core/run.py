@@ -17,11 +17,14 @@ from msgspec.structs import replace
 
 from holdfast.core import events as e
 from holdfast.core.asks import VERDICTS
+from holdfast.core.children import OpenChild, answered, called, closed
 from holdfast.core.commands import (
     AbandonStep,
     AttemptStep,
+    CancelChild,
     CancelRun,
     CancelTimer,
+    CloseChild,
     Command,
     CompleteRun,
     CompleteStep,
@@ -29,6 +32,7 @@ from holdfast.core.commands import (
     FailRun,
     FailStep,
     FireTimer,
+    HearChild,
     HearLedger,
     ParkRun,
     RefuseSignal,
@@ -36,24 +40,35 @@ from holdfast.core.commands import (
     ResumeRun,
     ScheduleStep,
     SignalRun,
+    StartChild,
     StartRun,
     StartTimer,
     TerminateRun,
     WithdrawStep,
 )
+from holdfast.core.parent import Parent
 from holdfast.core.payload import NOTHING, Payload, same
 from holdfast.core.retry import MICROS
 from holdfast.core.settling import OpenStep, abandoned, after_failure, after_verdict, resolution
 from holdfast.core.sharing import FEW, added, ordered, without
+from holdfast.core.status import (
+    CANCELLED,
+    COMPLETED,
+    ENDED,
+    FAILED,
+    PARKED,
+    RUNNING,
+    STATUS_AFTER,
+    STATUSES,
+    SUSPENDED,
+    TERMINATED,
+)
 
-RUNNING = "RUNNING"
-SUSPENDED = "SUSPENDED"
-PARKED = "PARKED"
-COMPLETED = "COMPLETED"
-FAILED = "FAILED"
-CANCELLED = "CANCELLED"
-TERMINATED = "TERMINATED"
-ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TERMINATED})
+__all__ = [
+    "CANCELLED", "COMPLETED", "EFFECT_PARKED", "ENDED", "FAILED", "PARKED", "RUNNING", "RUN_EXISTS", "STATUSES",
+    "SUSPENDED", "TERMINATED", "UNFIT_SIGNAL", "WORKER_DIED", "DeadLetter", "Run", "decide", "evolve",
+]  # fmt: skip
+
 EFFECT_PARKED = "effect_parked"
 """Why a run stands whose code waits for nothing but effects that a person has to decide on."""
 RUN_EXISTS = "run_exists_differs"
@@ -62,7 +77,6 @@ UNFIT_SIGNAL = "unfit_signal"
 """Why a signal is a dead letter that the code waited for as another type."""
 WORKER_DIED = "worker_died"
 """Why one stands that also waits for a step of which workers died: a resume tries it again."""
-STATUSES = (RUNNING, SUSPENDED, PARKED, COMPLETED, FAILED, CANCELLED, TERMINATED)
 
 
 class DeadLetter(Exception):
@@ -94,13 +108,18 @@ class Run(msgspec.Struct, frozen=True):
     parked_steps: Mapping[str, None] = {}
     unsettled: dict[str, OpenStep] = {}
     """Effects that were open when the run ended: the ledger still goes on to their verdict."""
+    parent: Parent | None = None
+    children: Mapping[str, OpenChild] = {}
+    closing: Mapping[str, OpenChild] = {}
+    """Children that owed an answer when the run ended: they are asked until they have given it."""
 
     @property
     def stands(self) -> str | None:
         """Why the run stands still until a person decides; None while something in it can move."""
         if self.parked is not None:
             return self.parked.reason
-        if self.parked_steps and not self.timers and len(self.parked_steps) == len(self.open_steps):
+        waits_for_nothing_else = not self.timers and not self.children
+        if self.parked_steps and waits_for_nothing_else and len(self.parked_steps) == len(self.open_steps):
             plainly = any(not self.open_steps[step_id].is_effect for step_id in self.parked_steps)
             return WORKER_DIED if plainly else EFFECT_PARKED
         return None
@@ -191,6 +210,18 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
             return (e.RunFailed(error=error),)
         case ConcludeCancel():
             return (e.RunCancelled(),)
+        case StartChild():
+            return (called(command),)
+        case HearChild(step_id=step_id):
+            child = run.children.get(step_id)
+            if child is not None:
+                return answered(child, command)
+            return late(run, step_id) if run.exists else ()  # its parent is gone: nobody waits any more
+        case CancelChild(step_id=step_id):
+            wanted = step_id in run.children and not run.children[step_id].cancel_seq
+            return (e.ChildCancelRequested(step_id=step_id),) if wanted else ()
+        case CloseChild():
+            return closed(run, command)
         case _:
             assert_never(command)
 
@@ -205,7 +236,7 @@ def resumed(run: Run, by: str) -> tuple[e.Event, ...]:
 
 
 def start(run: Run, command: StartRun) -> tuple[e.Event, ...]:
-    """Start a run once; the same start again changes nothing."""
+    """Start a run once; the same start again changes nothing. A parent's is answered in any case (react.py)."""
     if not run.exists:
         return (
             e.RunStarted(
@@ -213,8 +244,11 @@ def start(run: Run, command: StartRun) -> tuple[e.Event, ...]:
                 version=command.version,
                 input=command.input,
                 attributes=command.attributes,
+                parent=command.parent,
             ),
         )
+    if command.parent is not None:
+        return ()
     if run.workflow == command.workflow and same(run.input, command.input):
         return ()
     raise DeadLetter(
@@ -265,14 +299,6 @@ def missing(run: Run) -> bool:
     return False
 
 
-STATUS_AFTER: dict[type[e.Event], str] = {
-    e.RunCompleted: COMPLETED,
-    e.RunFailed: FAILED,
-    e.RunCancelled: CANCELLED,
-    e.RunTerminated: TERMINATED,
-}
-
-
 def evolve(run: Run, event: e.Event) -> Run:
     """Fold `event` into `run`. Total; never refuses: it happened."""
     seq = run.seq + 1
@@ -302,6 +328,7 @@ def evolve(run: Run, event: e.Event) -> Run:
                 version=event.version,
                 input=event.input,
                 attributes=event.attributes,
+                parent=event.parent,
             )
         case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated():
             return replace(
@@ -313,6 +340,8 @@ def evolve(run: Run, event: e.Event) -> Run:
                 parked=None,
                 parked_steps={},
                 unsettled={step_id: run.open_steps[step_id] for step_id in effects_of(run)},
+                children={},
+                closing={step_id: run.children[step_id] for step_id in owing(run)} if run.children else {},
             )
         case (
             e.StepCompleted(step_id=step_id)
@@ -347,8 +376,41 @@ def evolve(run: Run, event: e.Event) -> Run:
             return replace(run, seq=seq, status=PARKED, parked=event)
         case e.RunResumed():
             return replace(run, seq=seq, status=RUNNING, parked=None)
+        case e.ChildScheduled(step_id=step_id, workflow=workflow):
+            counters = {**run.counters, workflow: run.counters.get(workflow, 0) + 1}
+            return replace(
+                run, seq=seq, counters=counters, children=added(run.children, step_id, OpenChild(event, seq))
+            )
+        case e.ChildStarted(step_id=step_id):
+            return started(run, step_id)
+        case e.ChildCancelRequested(step_id=step_id):
+            child = replace(run.children[step_id], cancel_seq=seq)
+            return replace(run, seq=seq, children=added(run.children, step_id, child))
+        case (
+            e.ChildCompleted(step_id=step_id)
+            | e.ChildFailed(step_id=step_id)
+            | e.ChildCancelled(step_id=step_id)
+            | e.ChildTerminated(step_id=step_id)
+        ):
+            return replace(run, seq=seq, children=without(run.children, step_id))
         case _:
             assert_never(event)
+
+
+def started(run: Run, step_id: str) -> Run:
+    """Note that a child exists; one that is detached for good owes nothing more."""
+    child = run.children[step_id]
+    if child.place(run.run_id, run.incarnation).hears_end:
+        rest = added(run.children, step_id, replace(child, started=True))
+    else:
+        rest = without(run.children, step_id)
+    return replace(run, seq=run.seq + 1, children=rest)
+
+
+def owing(run: Run) -> list[str]:
+    """Name the children that an ended run still has to hear of, in the order they were called."""
+    children = run.children
+    return [name for name in ordered(children) if not (children[name].is_abandoned_at_end and children[name].started)]
 
 
 def effects_of(run: Run) -> list[str]:

@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Protocol, T
 import msgspec
 
 from holdfast.core.retry import Failure
+from holdfast.core.status import FAILED
 from holdfast.sdk import options as read
 from holdfast.sdk.callables import caller, check, is_async, is_local, told
 from holdfast.sdk.logs import Speaker, log
-from holdfast.sdk.options import Duration, Retry, StepOptions, days, hours, minutes, seconds
+from holdfast.sdk.options import ChildOptions, Duration, ParentClose, Retry, StepOptions, days, hours, minutes, seconds
 from holdfast.sdk.registry import Names
 from holdfast.sdk.shape import Shape
 from holdfast.sdk.threads import in_thread
 from holdfast.sdk.trusted import trust
 
 __all__ = [
-    "EFFECT", "STEP", "Caller", "Duration", "Retry", "Step", "StepError", "StepOptions", "Versions", "Workflow", "days",
-    "hours", "inside", "minutes", "running", "seconds", "signal", "step", "steps", "versions", "workflow",
-    "workflows",
+    "EFFECT", "STEP", "Caller", "ChildFailed", "Duration", "Retry", "Step", "StepError", "StepOptions", "Versions",
+    "Workflow", "days", "detached", "hours", "inside", "minutes", "running", "seconds", "signal", "step", "steps",
+    "versions", "workflow", "workflows",
 ]  # fmt: skip
 
 P = ParamSpec("P")
@@ -45,11 +46,25 @@ class StepError(Exception):
         self.failure = failure
 
 
+class ChildFailed(StepError):
+    """A child run did not complete: `status` says how it ended (REFUSED: its id is another run's), `failure` why."""
+
+    def __init__(self, failure: Failure, run_id: str, status: str = FAILED) -> None:
+        super().__init__(failure)
+        self.run_id = run_id
+        self.status = status
+
+
 class Caller(Protocol):
     """The running workflow, as seen by the functions that it calls."""
 
     def call(self, step: "Step[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         """Schedule a step and wait for its result."""
+
+    def call_child(
+        self, child: "Workflow[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any], *, detached: bool
+    ) -> Coroutine[Any, Any, Any]:
+        """Start a child run and wait for its result, or if it is `detached` for its start: then give its run id."""
 
     def wait_signal(self, name: str, kind: Any) -> Coroutine[Any, Any, Any]:
         """Wait for a signal."""
@@ -164,6 +179,7 @@ class Workflow(Definition, Generic[P, R]):
         self.function = function
         self.name = name
         self.version = version
+        self.child_options = ChildOptions()
         self.shape = Shape(function)
         self.shape.check()
         code = getattr(function, "__code__", None)
@@ -173,12 +189,49 @@ class Workflow(Definition, Generic[P, R]):
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        if running() is not None:
-            raise NotImplementedError(
-                f"a workflow cannot call workflow {self.name!r}: child workflows are not built yet"
-            )
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, R]:
+        caller = running()
+        if caller is not None:
+            return caller.call_child(self, args, kwargs, detached=False)
+        return self.run(args, kwargs)
+
+    async def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        """Just run the function."""
         return cast("R", await self.function(*args, **kwargs))
+
+    def options(self, *, id: str | None = None, parent_close: ParentClose | None = None) -> "Workflow[P, R]":
+        """Change how one child is called: `ship.options(id="parcel-7", parent_close="abandon")(order)`.
+
+        `id` of its run, else it is derived from the caller's. `parent_close`: what becomes of it if its parent ends
+        first: terminate (the default; of a detached one: abandon), cancel or abandon.
+        """
+        other: Workflow[P, R] = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        try:
+            other.child_options = read.child_options(self.child_options, id=id, parent_close=parent_close)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.name}.options(…) ({caller()}): {error}") from None
+        return other
+
+    if not TYPE_CHECKING:  # as with steps
+
+        def __await__(self) -> None:
+            raise TypeError(f"{self.name} is a workflow: call it: await {self.name}(…)")
+
+
+async def detached(child: Workflow[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> str:
+    """Start a child run and do not wait for its end; gives its run id once it has started.
+
+    Outside a workflow it just runs the function.
+
+    Raises:
+        ChildFailed: the run id is another run's.
+    """
+    caller = running()
+    if caller is not None:
+        return cast("str", await caller.call_child(child, args, kwargs, detached=True))
+    await child.run(args, kwargs)
+    return child.child_options.id or child.name
 
 
 class Versions:

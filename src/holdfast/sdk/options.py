@@ -9,16 +9,20 @@ import datetime as dt
 import numbers
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from holdfast.core.identity import InvalidRunId, run_id
+from holdfast.core.parent import POLICIES
 from holdfast.core.retry import RetrySchedule
 from holdfast.sdk.callables import caller, shown
 from holdfast.sdk.failures import full_name
 
 Duration: TypeAlias = float | dt.timedelta
 """A span of time: seconds, or a `timedelta`."""
+ParentClose: TypeAlias = Literal["terminate", "cancel", "abandon"]
+"""What becomes of a child that is open when its parent ends."""
 Kinds: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
 """Classes of errors, as after `except`."""
 
@@ -177,6 +181,34 @@ class StepOptions(msgspec.Struct, frozen=True):
     queue: str = "default"
     guard: str | None = None
     id: str | None = None
+
+
+class ChildOptions(msgspec.Struct, frozen=True):
+    """How a child is called; what is None follows from the call."""
+
+    id: str | None = None
+    parent_close: str | None = None
+
+
+def child_options(before: ChildOptions, *, id: object, parent_close: object) -> ChildOptions:
+    """Read how a child is to be called.
+
+    Raises:
+        TypeError, ValueError: says which option is wrong, and what is right.
+    """
+    chosen, close = before.id, before.parent_close
+    if id is not None:
+        if not isinstance(id, str):
+            raise TypeError(f"id={shown(id)}: a text")
+        try:
+            chosen = run_id(id)
+        except InvalidRunId as refused:
+            raise ValueError(f"id={shown(id)}: {refused}") from None
+    if parent_close is not None:
+        if parent_close not in POLICIES:
+            raise ValueError(f"parent_close={shown(parent_close)}: one of {', '.join(POLICIES)}")
+        close = str(parent_close)
+    return ChildOptions(chosen, close)
 
 
 def _retry(what: str, value: object) -> RetrySchedule:

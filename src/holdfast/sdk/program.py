@@ -9,11 +9,11 @@ Laws of this file:
 import asyncio
 import datetime as dt
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import blake2b
 from types import CoroutineType
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 from zlib import crc32
 
 from holdfast.core import events as e
@@ -25,6 +25,7 @@ from holdfast.core.commands import (
     FailRun,
     Request,
     ScheduleStep,
+    StartChild,
     StartTimer,
     WithdrawStep,
 )
@@ -33,7 +34,9 @@ from holdfast.core.payload import Payload, claim_check
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
 from holdfast.sdk import turn_limit
+from holdfast.sdk.children import Children, ChildWord
 from holdfast.sdk.definitions import EFFECT, Caller, Step, StepError, Workflow
+from holdfast.sdk.dropped import DROPPED
 from holdfast.sdk.failures import describe, failure_of, innermost
 from holdfast.sdk.guard import NotDeterministic
 from holdfast.sdk.handling import is_cancelling
@@ -74,34 +77,13 @@ class ProgramLoop(WorkflowLoop):
         self.salt = crc32(identity.encode()) >> 4 << 32  # a hash has 61 bits
 
 
-class _Dropped:
-    """Of a dropped run: so that its loop no longer refers to the program."""
-
-    def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
-        raise Evicted
-
-    def wait_signal(self, name: str, kind: Any) -> Coroutine[Any, Any, Any]:
-        raise Evicted
-
-    def random(self) -> random.Random:
-        raise Evicted
-
-    def now(self) -> dt.datetime:
-        raise Evicted
-
-    def speaker(self) -> Speaker:
-        raise Evicted
-
-
-_DROPPED: Final = _Dropped()
-
-
 class LiveProgram:
     """One run's code in memory."""
 
     __slots__ = (
         "_at",
         "_blobs",
+        "_children",
         "_counters",
         "_find",
         "_ids",
@@ -141,7 +123,8 @@ class LiveProgram:
         self._main: asyncio.Task[Any] | None = None
         self._workflow: Workflow[..., Any] | None = None
         self._requests: list[Request] = []
-        self._open: dict[str, tuple[asyncio.Future[Any], Step[..., Any]]] = {}
+        self._open: dict[str, tuple[asyncio.Future[Any], Step[..., Any] | Workflow[..., Any]]] = {}
+        self._children: Children | None = None
         self._shield: Shield | None = None
         self._counters: dict[str, int] = {}
         self._ids: set[str] = set()
@@ -186,6 +169,8 @@ class LiveProgram:
         match request:
             case ScheduleStep(step_id=step_id) if step_id in self._open:
                 future = self._open[step_id][0]
+            case StartChild(step_id=step_id) if step_id in self._open:
+                future = self._open[step_id][0]
             case StartTimer(timer_id=timer_id) if timer_id in self._timers:
                 future = next(iter(self._timers[timer_id].args), None)
         place = self._loop.place_of(future, self._main)
@@ -214,11 +199,11 @@ class LiveProgram:
             case e.SignalReceived():
                 self._loop.call_inside(self._hears().hear, event, self._requests)
             case e.StepFailed(step_id=step_id, error=error):
-                self._break(step_id, error)
+                self._break(step_id, StepError(error))
             case e.StepCancelled(step_id=step_id):
-                future, _ = self._open.pop(step_id, (None, None))
-                if future is not None and not future.done():
-                    future.set_result(CLOSED)
+                self._answer(step_id, CLOSED)
+            case e.ChildStarted() | e.ChildCompleted() | e.ChildFailed() | e.ChildCancelled() | e.ChildTerminated():
+                self._hear_child(event)
             case e.CancelRequested():
                 if self._main is not None:
                     self._main.cancel()
@@ -252,9 +237,10 @@ class LiveProgram:
         return taken
 
     def _forget(self) -> None:
-        self._loop.caller = _DROPPED
+        self._loop.caller = DROPPED
         self._main = None
         self._open.clear()
+        self._children = None
         self._timers.clear()
         self._signals = None
         self._shield = None
@@ -295,10 +281,29 @@ class LiveProgram:
             raise ProgramStuck("unfit_result", f"{error} (step {step_id} of run {self._run_id})") from error
         future.set_result(value)
 
-    def _break(self, step_id: str, error: Failure) -> None:
+    def _break(self, step_id: str, error: StepError) -> None:
         future, _ = self._open.pop(step_id, (None, None))
         if future is not None and not future.done():
-            future.set_exception(StepError(error))
+            future.set_exception(error)
+
+    def _answer(self, step_id: str, value: object) -> None:
+        """Give a waiting call what needs no reading."""
+        future, _ = self._open.pop(step_id, (None, None))
+        if future is not None and not future.done():
+            future.set_result(value)
+
+    def _hear_child(self, event: ChildWord) -> None:
+        if self._children is None:
+            return
+        match self._children.hear(event):
+            case None:
+                pass
+            case Payload() as result:
+                self._settle(event.step_id, result)
+            case StepError() as error:
+                self._break(event.step_id, error)
+            case value:
+                self._answer(event.step_id, value)
 
     def _conclusion(self, main: asyncio.Task[Any]) -> Request:
         if main.cancelled():
@@ -350,9 +355,7 @@ class LiveProgram:
         if is_effect:
             verdict = Verdict.of(self._loop, step_id, self._withdraw)
             self._open[step_id] = (verdict, step)
-            if self._shield is None:
-                self._shield = Shield(self._loop)
-            return await self._shield.wait(verdict)
+            return await self._shielded(verdict)
         future = self._loop.durable_future()
         self._open[step_id] = (future, step)
         try:
@@ -364,6 +367,30 @@ class LiveProgram:
 
     def _withdraw(self, step_id: str) -> None:
         self._requests.append(WithdrawStep(step_id=step_id))
+
+    async def call_child(
+        self, child: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, detached: bool
+    ) -> Any:
+        self._require_live()
+        data = child.shape.encode_arguments(args, kwargs)  # as in `call`
+        step_id = self._identify(child.name, None)
+        if self._children is None:
+            self._children = Children(self._run_id, self._incarnation)
+        self._requests.append(
+            self._children.call(step_id, child, data, claim_check(data, self._blobs), detached=detached)
+        )
+        verdict = Verdict.of(self._loop, step_id, self._cancel_child)
+        self._open[step_id] = (verdict, child)
+        return await self._shielded(verdict)
+
+    def _cancel_child(self, step_id: str) -> None:
+        if self._children is not None:
+            self._requests += self._children.cancel(step_id)
+
+    async def _shielded(self, verdict: Verdict) -> Any:
+        if self._shield is None:
+            self._shield = Shield(self._loop)
+        return await self._shield.wait(verdict)
 
     async def wait_signal(self, name: str, kind: Any) -> Any:
         self._require_live()

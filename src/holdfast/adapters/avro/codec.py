@@ -31,7 +31,7 @@ SINGLE_OBJECT = b"\xc3\x01"
 CONFLUENT = b"\x00"
 _SINGLE_OBJECT_HEADER = 10
 _CONFLUENT_HEADER = 5
-_TYPE_OF = {f"holdfast.{name}.v1": name for name in COMMANDS}
+_TYPE_OF = {f"holdfast.{name}.v1": name for name in json_commands.DECODERS}
 _CE_TYPES = {kind: f"holdfast.{name}.v1" for name, kind in COMMANDS.items()}
 
 Reader = tuple[str, Decode, str]

@@ -20,18 +20,29 @@ from holdfast.adapters.avro.compiled import Decode, Encode
 from holdfast.adapters.avro.schemas import Schema, parsed
 from holdfast.core import commands as c
 from holdfast.core.events import TYPES
+from holdfast.core.parent import Parent
 from holdfast.core.payload import Payload
 from holdfast.core.retry import Failure, RetrySchedule
 
 COMMANDS: dict[str, type[msgspec.Struct]] = {
-    kind.__name__: kind for kind in (c.StartRun, c.SignalRun, c.CancelRun, c.TerminateRun, c.ResumeRun, c.ResolveEffect)
+    kind.__name__: kind
+    for kind in (
+        c.StartRun,
+        c.SignalRun,
+        c.CancelRun,
+        c.TerminateRun,
+        c.ResumeRun,
+        c.ResolveEffect,
+        c.HearChild,
+        c.CloseChild,
+    )
 }
 RECORDS: dict[str, type[msgspec.Struct]] = {
     **TYPES,
     **COMMANDS,
     **{kind.__name__: kind for kind in (c.ExecuteStep, c.StepResult, c.RunOutcome)},
 }
-PARTS: dict[str, type[msgspec.Struct]] = {kind.__name__: kind for kind in (Payload, Failure, RetrySchedule)}
+PARTS: dict[str, type[msgspec.Struct]] = {kind.__name__: kind for kind in (Payload, Failure, RetrySchedule, Parent)}
 
 _LEFT_OUT = {"message_id": ""}  # the one field whose default only the wire has: our own code always names a signal
 _ADDRESS = {"run_id": "value.run_id", "incarnation": "value.incarnation"}

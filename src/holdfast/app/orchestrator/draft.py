@@ -13,6 +13,7 @@ import msgspec
 from holdfast.app.orchestrator.run_cache import LiveRun
 from holdfast.core.commands import Command, CompleteStep, ExecuteStep, FailStep, HearLedger, RunOutcome, StepResult
 from holdfast.core.events import SignalRefused
+from holdfast.core.messages import Send
 from holdfast.core.run import PARKED, Run
 from holdfast.ports.ledger import Answer
 from holdfast.ports.log import Outgoing, Record
@@ -52,6 +53,7 @@ class Input(msgspec.Struct, eq=False):
     """Something that came in for a run, kept until what follows from it is committed.
 
     `reading` counts how often this process began to read anew before the record of it (`origin`) was read.
+    `sent` is the message that it came by, if another entity's commit in this process has handed it over in memory.
     """
 
     shard: int
@@ -62,6 +64,7 @@ class Input(msgspec.Struct, eq=False):
     waiter: Any = None
     refusals: int = 0
     reading: int = 0
+    sent: Send | None = None
 
     def as_result(self) -> StepResult | None:
         """Say a step's result in the words of the results topic, for another owner."""
@@ -104,6 +107,7 @@ class Draft:
         self.touched: dict[str, LiveRun] = {}
         self.tasks: dict[tuple[str, int, str], tuple[ExecuteStep, LiveRun, int]] = {}
         self.happened: list[tuple[list[StoredEvent], int, str]] = []
+        self.sends: list[tuple[Send, int, str]] = []
         self.concluded: list[tuple[RunOutcome, int, int, str]] = []
         self.events: list[Outgoing] = []
         self.prompt: list[Outgoing] = []

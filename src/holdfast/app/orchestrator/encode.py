@@ -23,6 +23,8 @@ def encode_records(draft: Draft, wire: Wire, serves: Callable[[str], bool]) -> N
     draft.happened.clear()
     away = [attempt for attempt, (task, _, _) in draft.tasks.items() if not serves(task.queue)]
     draft.prompt += [wire.task(task, at, live.trace) for task, live, at in map(draft.tasks.pop, away)]
+    draft.prompt += [wire.send(message, at, trace) for message, at, trace in draft.sends]
+    draft.sends.clear()
     draft.prompt += [wire.outcome(told, incarnation, seq, trace) for told, incarnation, seq, trace in draft.concluded]
     draft.concluded.clear()
     draft.prompt += [wire.refused(run_id, event, at) for run_id, event, at in draft.refusals]

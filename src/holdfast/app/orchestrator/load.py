@@ -22,7 +22,7 @@ from holdfast.app.orchestrator.run_cache import LiveRuns, recorded
 from holdfast.app.orchestrator.server_faults import Faults, runs_of
 from holdfast.app.schemas import SchemaCache
 from holdfast.core import events as e
-from holdfast.core.commands import Command, CompleteStep, HearLedger, ResumeRun, SignalRun, StartRun
+from holdfast.core.commands import Command, CompleteStep, HearChild, HearLedger, ResumeRun, SignalRun, StartRun
 from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check
 from holdfast.ports.codec import Codec, Unreadable
 from holdfast.ports.store import BadData, InboxRow, ServerFault, Store, Unavailable
@@ -73,7 +73,7 @@ class Loader:
         is_large = False
         for one in inputs:
             command = one.command
-            if isinstance(command, (CompleteStep, HearLedger)):
+            if isinstance(command, (CompleteStep, HearLedger, HearChild)):
                 if command.result is not None and command.result.blob is not None:
                     referring.append(command)
             elif isinstance(command, (StartRun, SignalRun)):
@@ -113,7 +113,9 @@ class Loader:
             if run_id in in_memory and not isinstance(one.command, ResumeRun):
                 continue
             if run_id and run_id not in loaded.asked:
-                unknown.setdefault(run_id, isinstance(one.command, StartRun))
+                # A parent says its start again: better to ask the store than to have it refuse a draft.
+                is_new = isinstance(one.command, StartRun) and one.command.parent is None
+                unknown.setdefault(run_id, is_new)
         return unknown
 
     async def _load(self, unknown: dict[str, bool], loaded: Loaded) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from holdfast.core import events as e
 from holdfast.core.commands import Request, StartRun
 from holdfast.core.replay import ProgramStuck
@@ -24,12 +26,7 @@ class Loaded:
 
     def versioned(self, command: StartRun) -> StartRun:
         """Let a new run begin with the version of today."""
-        return StartRun(
-            workflow=command.workflow,
-            version=self._default_version(command.workflow),
-            input=command.input,
-            attributes=command.attributes,
-        )
+        return replace(command, version=self._default_version(command.workflow))
 
 
 class Stuck:

@@ -32,7 +32,7 @@ from holdfast.app.orchestrator.sweeper import Sweeper
 from holdfast.app.orchestrator.timers import DueTimers
 from holdfast.app.orchestrator.turn import Turns
 from holdfast.app.oversized_records import put_aside
-from holdfast.app.records import Topics, Wire
+from holdfast.app.records import Topics, Wire, trace_of
 from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import (
     Addressed,
@@ -414,11 +414,16 @@ class Orchestrator:
                 await self._settle(assigned, anew=missing, rewound=True)
 
     def _orphaned(self, inputs: list[Input]) -> None:
-        """Local results of lost shards go to their new owner by the log; records are its own to read."""
-        results = [result for one in inputs if one.origin is None and (result := one.as_result()) is not None]
-        if results:
-            now = self._clock.now()
-            self._aside(self._publisher.publish([self._wire.result(result, now) for result in results]))
+        """Local results and commands of lost shards go to their new owner by the log; records are its own to read."""
+        now = self._clock.now()
+        records = [
+            self._wire.result(result, now)
+            for one in inputs
+            if one.origin is None and (result := one.as_result()) is not None
+        ]
+        records += [self._wire.send(one.sent, now, trace_of(one.run_id, 0)) for one in inputs if one.sent is not None]
+        if records:
+            self._aside(self._publisher.publish(records))
         for one in inputs:
             if one.waiter is not None and not one.waiter.done():
                 one.waiter.set_exception(Lost(one.run_id))

@@ -12,9 +12,11 @@ from typing import assert_never
 import msgspec
 
 from holdfast.app.orchestrator import ledger_requests
-from holdfast.app.orchestrator.draft import Draft
+from holdfast.app.orchestrator.draft import Draft, Input
 from holdfast.app.orchestrator.run_cache import LiveRun
+from holdfast.core.children import remind
 from holdfast.core.commands import ExecuteStep, RunOutcome
+from holdfast.core.identity import shard_of
 from holdfast.core.messages import (
     AskLedger,
     ClearTimer,
@@ -23,6 +25,7 @@ from holdfast.core.messages import (
     Message,
     PlanEffect,
     PutAside,
+    Send,
     SetTimer,
     TakeSignal,
     WithholdAttempt,
@@ -32,7 +35,16 @@ from holdfast.core.settling import OpenStep
 from holdfast.ports.store import AttemptRow, TimerRow
 
 Other = (
-    RunOutcome | SetTimer | ClearTimer | TakeSignal | PlanEffect | AskLedger | WithholdAttempt | ExpectAnswer | PutAside
+    Send
+    | RunOutcome
+    | SetTimer
+    | ClearTimer
+    | TakeSignal
+    | PlanEffect
+    | AskLedger
+    | WithholdAttempt
+    | ExpectAnswer
+    | PutAside
 )
 
 RESEND_AFTER = 60.0
@@ -42,7 +54,8 @@ DOUBLED = 8
 class Reactions:
     """Carries messages out. `serves` tells whether a queue is served in this very process."""
 
-    def __init__(self, process: str, serves: Callable[[str], bool], *, publishes: bool) -> None:
+    def __init__(self, process: str, serves: Callable[[str], bool], *, shards: int, publishes: bool) -> None:
+        self._shards = shards
         self._process = process
         self._serves = serves
         self._publishes = publishes
@@ -67,6 +80,10 @@ class Reactions:
         run = live.run
         run_id, incarnation = run.run_id, run.incarnation
         match message:
+            case Send():
+                if message.awaits:
+                    self._expect_reply(draft, live, message.awaits, 0, at)
+                self._send_on(draft, live, message, at)
             case RunOutcome():
                 self._conclude(draft, live, message, at)
             case SetTimer(timer_id=timer_id, due_at=due_at):
@@ -94,6 +111,29 @@ class Reactions:
         draft.ended.append(told)
         if self._publishes:
             draft.concluded.append((told, live.run.incarnation, live.run.seq, live.trace))
+
+    def remind(self, draft: Draft, live: LiveRun, step_id: str, resends: int, at: int) -> None:
+        """Say again to a child what it may not have heard."""
+        self._expect_reply(draft, live, step_id, resends, at)
+        for message in remind(live.run, step_id):
+            self._send_on(draft, live, message, at)
+
+    def _send_on(self, draft: Draft, live: LiveRun, message: Send, at: int) -> None:
+        """Send a command to another entity: by the log, or in memory where no other process has shards."""
+        if self._publishes:
+            draft.sends.append((message, at, live.trace))
+        else:
+            shard = shard_of(message.to, self._shards)
+            draft.later.append(Input(shard, message.to, message.command, message.incarnation, sent=message))
+
+    def _expect_reply(self, draft: Draft, live: LiveRun, step_id: str, resends: int, at: int) -> None:
+        """Note when to ask after a command that another entity has to answer."""
+        run_id, incarnation = live.run.run_id, live.run.incarnation
+        resend_at = at + int(RESEND_AFTER * 2 ** min(resends, DOUBLED) * MICROS)
+        sent_to = None if self._publishes else self._process
+        draft.attempts[run_id, incarnation, step_id] = AttemptRow(
+            run_id, incarnation, step_id, 1, live.shard, sent_to, resend_at, resends
+        )
 
     def send(self, draft: Draft, live: LiveRun, task: ExecuteStep, resends: int, at: int) -> None:
         """Send an attempt once the draft is committed, and note when to ask after it."""

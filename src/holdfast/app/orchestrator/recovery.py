@@ -17,7 +17,7 @@ from holdfast.app.schemas import SchemaCache
 from holdfast.core import events as e
 from holdfast.core.commands import ExecuteStep, RunOutcome
 from holdfast.core.identity import event_id
-from holdfast.core.messages import PutAside
+from holdfast.core.messages import PutAside, Send
 from holdfast.core.react import react
 from holdfast.core.run import Run, evolve
 from holdfast.ports.codec import Codec
@@ -100,6 +100,8 @@ class Recovery:
                     case RunOutcome():
                         told = replace(message, started_at=stored.row.started_at, ended_at=past.at)
                         made.append(self._wire.outcome(told, run.incarnation, past.seq, trace))
+                    case Send():
+                        made.append(self._wire.send(message, past.at, trace))
                     case PutAside(refused=refused):
                         made.append(self._wire.refused(run.run_id, refused, past.at))
                     case ExecuteStep(step_id=step_id, attempt=attempt):

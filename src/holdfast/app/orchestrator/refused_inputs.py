@@ -1,5 +1,7 @@
 """What the store refuses: the one message or run that it cannot take is found by halving, and put aside whole."""
 
+from msgspec.structs import replace
+
 from holdfast.app.orchestrator.commit import halves
 from holdfast.app.orchestrator.draft import Input, Redirect
 from holdfast.app.records import Wire
@@ -27,7 +29,7 @@ def put_aside_or_park(inputs: list[Input], text: str, wire: Wire) -> list[Input]
     first = inputs[0]
     parked: list[Input] = []
     if isinstance(first.command, StartRun) and not first.refusals:
-        plain = StartRun(workflow=first.command.workflow, version=first.command.version, input=first.command.input)
+        plain = replace(first.command, attributes={})
         parked.append(Input(first.shard, first.run_id, plain, refusals=1, waiter=first.waiter))
     for one in inputs:
         if not parked or one is not first:

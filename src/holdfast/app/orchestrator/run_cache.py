@@ -110,12 +110,14 @@ class LiveRuns:
             if not live.uncommitted:  # else its end is still on its way, on top of this draft
                 self.drop((run.run_id,))
             return
-        if run.seq - live.weighed_at < len(run.open_steps):
+        if run.seq - live.weighed_at < len(run.open_steps) + len(run.children):
             return  # a run of many steps is weighed once in as many events
         live.weighed_at = run.seq
         size = RUN_BYTES + len(run.input.data)
         for step in run.open_steps.values():
             size += len(step.scheduled.input.data)
+        for child in run.children.values():
+            size += len(child.scheduled.input.data)
         self._bytes += size - live.size
         live.size = size
 

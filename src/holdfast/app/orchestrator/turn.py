@@ -21,12 +21,12 @@ from holdfast.app.orchestrator.run_cache import LiveRun, LiveRuns, NewProgram, r
 from holdfast.app.records import Wire
 from holdfast.core import events as e
 from holdfast.core.commands import (
-    AttemptStep,
     CancelRun,
+    CloseChild,
     Command,
     CompleteStep,
     FailStep,
-    FireTimer,
+    HearChild,
     HearLedger,
     ParkRun,
     ResolveEffect,
@@ -34,7 +34,7 @@ from holdfast.core.commands import (
     SignalRun,
     StartRun,
 )
-from holdfast.core.react import ask_again, task, unawaited
+from holdfast.core.react import answer, ask_again, task
 from holdfast.core.replay import Advance, ProgramStuck, advance, resume
 from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, decide, evolve
 from holdfast.ports.codec import Codec
@@ -48,7 +48,18 @@ BEATS = 1
 """How many looks of the watchdog, some quarters of a second apart, a slice may last before it is cut."""
 ANSWERED = 10_000
 """Questions of the sweeper that are remembered, more than can wait at once. What was sent again is another row."""
-RECORDED = (StartRun, CompleteStep, SignalRun, CancelRun, FailStep, HearLedger, ResolveEffect, ResumeRun)
+RECORDED = (
+    StartRun,
+    CompleteStep,
+    SignalRun,
+    CancelRun,
+    FailStep,
+    HearLedger,
+    ResolveEffect,
+    ResumeRun,
+    HearChild,
+    CloseChild,
+)
 """What came in and may be noted without the run's code."""
 
 
@@ -72,7 +83,7 @@ class Turns:
         self._live = live
         self._new_program = new_program
         self._process = process
-        self._reactions = Reactions(process, serves, publishes=publishes)
+        self._reactions = Reactions(process, serves, shards=wire.shards, publishes=publishes)
         self._publishes = publishes
         self._deaths = deaths
         self._answered: OrderedDict[AttemptRow, None] = OrderedDict()
@@ -204,16 +215,22 @@ class Turns:
         if stored:
             self._note(draft, live, before, advanced, stored, at)
         else:
-            self._note_nothing(draft, live, command, at)
+            self._note_nothing(draft, live, command, at, loaded)
 
-    def _note_nothing(self, draft: Draft, live: LiveRun, command: Command, at: int) -> None:
+    def _note_nothing(self, draft: Draft, live: LiveRun, command: Command, at: int, loaded: Loaded) -> None:
         """Write what a command leads to that changes nothing in its run."""
-        if isinstance(command, (FireTimer, AttemptStep)):
-            self._reactions.carry_out(draft, live, unawaited(live.run, command), at)
+        run = live.run
+        if not run.exists:
+            self._live.drop((run.run_id,))
+            return
+        history = loaded.histories.get(run.run_id)
+        self._reactions.carry_out(draft, live, answer(run, command, history[-1].event if history else None), at)
         left = ledger_requests.after_the_end(draft, live, command, at, self._process)
         if left is not None:
             step, due_at = left
-            self._reactions.expect(draft, live, task(live.run, step.scheduled, step.attempt), 0, at, due_at)
+            self._reactions.expect(draft, live, task(run, step.scheduled, step.attempt), 0, at, due_at)
+        if run.ended and not live.uncommitted:
+            self._live.drop((run.run_id,))  # whoever asks again finds its last event in the store
 
     def _stored(self, before: Run, happened: list[e.Event], at: int) -> list[StoredEvent]:
         encode, run_id, incarnation, seq = self._codec.encode_event, before.run_id, before.incarnation, before.seq
@@ -315,7 +332,9 @@ class Turns:
         ended = run.unsettled.get(row.step_id)
         # A takeover asks before the time: it does not make the next wait longer.
         resends = row.resends + (asked.due or row.resend_at <= at)
-        if step is None and ended is None:
+        if row.step_id in run.children or row.step_id in run.closing:
+            self._reactions.remind(draft, live, row.step_id, resends, at)
+        elif step is None and ended is None:
             draft.attempts[row.run_id, row.incarnation, row.step_id] = None
         elif ended is not None:
             self._reactions.carry_out(draft, live, ask_again(run, row.step_id), at)
