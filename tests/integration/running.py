@@ -111,6 +111,7 @@ class Process:
             process=name,
             serves=queues.__contains__,
             dispatch=self.worker.submit,
+            local_backlog=lambda: self.worker.backlog,
             publishes=publishes,
             cache_bytes=cache_bytes,
         )

@@ -176,12 +176,10 @@ async def test_what_the_sweeper_found_has_its_share_of_a_slice_and_live_work_the
     assert taken == [*(f"r{n}" for n in range(SLICE - SWEPT_SHARE)), *(f"s{n}" for n in range(SWEPT_SHARE))]
 
 
-async def test_what_the_sweeper_found_has_all_of_a_slice_that_live_work_leaves() -> None:
+async def test_what_the_sweeper_found_has_a_whole_slice_where_nobody_else_waits() -> None:
     box = intake()
     box.put_swept(inputs(*(f"s{number}" for number in range(SLICE))))
-    box.put(inputs("live"))
     assert len(await box.next_slice()) == SLICE
-    assert names(await box.next_slice()) == ["s191"]
 
 
 async def test_live_work_has_a_slice_to_itself_where_nothing_is_overdue() -> None:

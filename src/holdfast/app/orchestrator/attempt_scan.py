@@ -10,7 +10,7 @@ from typing import Final
 
 from holdfast.ports.store import AttemptRow, Store
 
-PAGE: Final = 500
+PAGE: Final = 128
 """Attempts looked at in one page."""
 PAGES: Final = 200
 """Pages of one scan between two looks at everything else."""

@@ -23,9 +23,9 @@ SLICE = 192
 SLICE_BYTES = 8 * 1024 * 1024
 BACKLOG = 4_096
 BACKLOG_BYTES = 64 * 1024 * 1024
-SWEPT_SHARE = 64
-"""Inputs of a slice that are the sweeper's, if it has as many; it has all that live work leaves."""
-SWEPT_BACKLOG = 512
+SWEPT_SHARE = 24
+"""Inputs of a slice that are the sweeper's beside live work. Each brings a run back to memory, which takes long."""
+SWEPT_BACKLOG = 128
 """Beyond this the sweeper reads no further page."""
 
 
@@ -97,7 +97,7 @@ class Intake:
             await self._filled.wait()
         if self._again:
             return self._again.popleft()
-        swept = min(len(self._swept), max(SWEPT_SHARE, SLICE - len(self._fresh)))
+        swept = min(len(self._swept), SWEPT_SHARE if self._fresh else SLICE)
         taken = self._take_fresh(SLICE - swept)
         taken += [self._swept.popleft() for _ in range(swept)]
         return taken

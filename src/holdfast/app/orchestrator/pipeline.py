@@ -55,7 +55,7 @@ POLL_RECORDS = 2_000
 POLL_WAIT = 0.5
 TIMER_WAIT = 0.5
 TIMERS_AT_ONCE = 1_000
-LOCAL_BACKLOG = 512
+LOCAL_BACKLOG = 64
 """Tasks that wait in this process, beyond which none is sent again: a fresh one waits behind them."""
 REASSESS_AFTER = 1.0
 MICROS = 1_000_000

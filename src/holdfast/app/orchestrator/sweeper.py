@@ -32,8 +32,7 @@ IDENTITY_EVERY = 10.0
 INBOX_KEPT = 24 * 3600 * 1_000_000
 TIMER_LIMIT = 50_000
 TIMER_PAGE = 1_000
-SOON = 0.02
-SWEEP_AFTER = int((EVERY - SOON) * 1_000_000)
+SOON = 0.005
 RECENT = 3600 * 1_000_000
 
 Rewind = Callable[[Collection[int]], Awaitable[None]]
@@ -106,13 +105,13 @@ class Sweeper:
     async def serve(self, rewind: Rewind) -> None:
         """Look after everything from time to time."""
         loop = asyncio.get_running_loop()
-        swept_at, timers_at, identity_at = self._clock.now(), loop.time(), loop.time() - IDENTITY_EVERY
+        waited, timers_at, identity_at = 0.0, loop.time(), loop.time() - IDENTITY_EVERY
         while True:
-            await self._pause()
+            waited += await self._pause()
             try:
                 await self._ask_after_attempts()
-                if self._clock.now() - swept_at >= SWEEP_AFTER:
-                    swept_at = self._clock.now()
+                if waited >= EVERY:
+                    waited = 0.0
                     await self._sweep()
                 if self._timers_left and len(self._timers) < TIMER_LIMIT // 2:
                     await self._scan_timers(self._ownership.shards)
@@ -127,8 +126,8 @@ class Sweeper:
                 log.info("sweeping waits: %s", away)
                 await self._clock.sleep(EVERY)
 
-    async def _pause(self) -> None:
-        """Wait for the next look: a moment where a scan waits for room, not at all after a takeover."""
+    async def _pause(self) -> float:
+        """Wait for the next look: a moment where a scan waits for room, not at all after a takeover. Tells how long."""
         seconds = SOON if self._waits_for_room else EVERY
         waits = [asyncio.ensure_future(one) for one in (self._clock.sleep(seconds), self._woken.wait())]
         try:
@@ -137,6 +136,7 @@ class Sweeper:
             for one in waits:
                 one.cancel()
         self._woken.clear()
+        return seconds
 
     async def _sweep(self) -> None:
         shards = self._ownership.shards
