@@ -15,10 +15,10 @@ from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.app.records import Topics, header
 from holdfast.core import events as e
 from holdfast.core.asks import CONFLICT, Move
-from holdfast.core.commands import SignalRun
+from holdfast.core.commands import HearChild, SignalRun, StartRun
 from holdfast.core.effects import SETTLED, Effect
 from holdfast.core.identity import event_id
-from holdfast.core.run import UNFIT_SIGNAL, Run, evolve
+from holdfast.core.run import ENDED, UNFIT_SIGNAL, Run, evolve
 from holdfast.ports.log import Record
 from holdfast.ports.store import ShardBatch, StoredEvent
 from tests.simulation.provider import Provider
@@ -53,6 +53,8 @@ class Auditor:
         self._attempts: set[tuple[str, str, int]] = set()
         self._settled: set[tuple[str, str]] = set()
         self._results: set[tuple[str, str, int]] = set()
+        self._called: dict[tuple[str, str], str] = {}
+        """The run ids of children, by the run and the step that called them."""
         self._provider: Provider | None = None
         self.skew = 0
         """Microseconds by which two processes' clocks may differ."""
@@ -144,7 +146,36 @@ class Auditor:
             case e.CancelRequested(message_id=message_id):
                 return "cancelled twice" if message_id in run.cancels or (run.cancelling and not message_id) else ""
             case _:
+                return self._contradiction_of_family(run, event)
+
+    def _contradiction_of_family(self, run: Run, event: e.Event) -> str:
+        match event:
+            case e.RunStarted(parent=parent) if parent is not None:
+                called = self._called.get((parent.run_id, parent.step_id)) == run.run_id
+                return "" if called else f"{parent} has not called it"
+            case e.ChildScheduled(step_id=step_id, run_id=child):
+                self._called[run.run_id, step_id] = child
+                return f"{step_id} is called twice" if run.knows(step_id) else ""
+            case e.ChildCompleted() | e.ChildFailed() | e.ChildCancelled() | e.ChildTerminated():
+                return self._unlike_the_child(run.run_id, event)
+            case _:
                 return ""
+
+    def _unlike_the_child(
+        self, run_id: str, event: e.ChildCompleted | e.ChildFailed | e.ChildCancelled | e.ChildTerminated
+    ) -> str:
+        """Compare what a parent has heard with how its child ended; it hears it once."""
+        step = (run_id, event.step_id)
+        if step not in self._called or step in self._settled:
+            return f"{type(event).__name__}: {event.step_id} is not open"
+        self._settled.add(step)
+        if isinstance(event, e.ChildFailed) and event.error.type == "RunExists":
+            return ""
+        child = self.runs.get(self._called[step])
+        status = type(event).__name__.removeprefix("Child").upper()
+        if child is None or child.status != status:
+            return f"{type(event).__name__}: the child is {child and child.status}"
+        return ""
 
     def _unlike_the_book(self, run_id: str, step_id: str, *, happened: bool) -> str:
         """Compare how an effect was settled with what the provider has in its book."""
@@ -171,6 +202,8 @@ class Auditor:
             )
         if record.topic == topics.events:
             self._event(record, by)
+        elif record.topic == topics.commands:
+            self._command(record, by)
         elif record.topic == topics.outcomes:
             self._outcome(record, by)
         elif record.topic == topics.results:
@@ -184,7 +217,7 @@ class Auditor:
             elif reason not in EXPECTED_DEAD:
                 text = (header(record, "holdfast_error") or b"").decode()
                 self._violate("dead letter", f"{reason}: {text}")
-        elif record.topic != topics.commands:
+        else:
             task = CODEC.decode_task(record.value)
             if (task.run_id, task.step_id, task.attempt) not in self._attempts:
                 self._violate("published first", f"{by} sent {task.step_id} of {task.run_id} before it was committed")
@@ -210,6 +243,18 @@ class Auditor:
             task = CODEC.decode_task(record.value)
             return f"{task.run_id} {task.step_id} attempt {task.attempt}"
         return (header(record, "ce_id") or b"").decode()
+
+    def _command(self, record: Record, by: str) -> None:
+        """What runs say to each other follows from what is committed."""
+        addressed = CODEC.decode_command(record.headers, record.value)
+        command = addressed.command
+        if isinstance(command, StartRun) and command.parent is not None:
+            if self._called.get((command.parent.run_id, command.parent.step_id)) != addressed.run_id:
+                self._violate("published first", f"{by} starts {addressed.run_id} before the call of it is committed")
+        elif isinstance(command, HearChild) and command.status in ENDED:
+            child = self.runs.get(command.child)
+            if child is None or child.status != command.status:
+                self._violate("published first", f"{by} told the end of {command.child} before it is committed")
 
     def _event(self, record: Record, by: str) -> None:
         run_id, _, rest = (header(record, "ce_id") or b"").decode().partition("/")

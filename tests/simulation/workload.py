@@ -32,7 +32,7 @@ from holdfast.core.run import CANCELLED, COMPLETED, ENDED, FAILED, PARKED, TERMI
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import TopicMissing, Unreachable
 from holdfast.ports.store import Unavailable
-from tests.simulation import hostile
+from tests.simulation import family, hostile
 from tests.simulation.broker import Broker
 from tests.simulation.loop import DEAD, RUNNING, Life
 from tests.simulation.provider import Provider, receipt
@@ -88,7 +88,12 @@ class Workload:
     """Runs, deeds and right results."""
 
     def __init__(
-        self, chance: random.Random, runs: int | None = None, *, hostile_chance: random.Random | None = None
+        self,
+        chance: random.Random,
+        runs: int | None = None,
+        *,
+        hostile_chance: random.Random | None = None,
+        family_chance: random.Random | None = None,
     ) -> None:
         self.expected: dict[str, Expected] = {}
         self.deeds: list[Deed] = []
@@ -104,6 +109,10 @@ class Workload:
         if kind is not None and hostile_chance is not None:
             run = f"hostile-{hostile_chance.choice('abcdefghijklmnop')}"
             self._run(run, kind, 1 + hostile_chance.random() * spread, hostile_chance)
+        kind = None if family_chance is None else family.chosen(family_chance)
+        if kind is not None and family_chance is not None:
+            run = f"family-{family_chance.choice('abcdefghijklmnop')}"
+            self._run(run, kind, 1 + family_chance.random() * spread, family_chance)
 
     def _run(self, run: str, kind: str, begin: float, chance: random.Random) -> None:
         size = chance.randint(1, 3)
@@ -111,7 +120,10 @@ class Workload:
         value = Payload(data=msgspec.json.encode({"run": run, "size": size, "how": how}))
         self._do(chance, begin, run, StartRun(workflow=kind, input=value))
         is_hostile = kind in hostile.KINDS
-        self.expected[run] = Expected(*hostile.end_of(run, kind, size)) if is_hostile else expected(run, kind, size)
+        if kind in family.KINDS:
+            self.expected |= {one: Expected(*end) for one, end in family.ends_of(run, kind, size).items()}
+        else:
+            self.expected[run] = Expected(*hostile.end_of(run, kind, size)) if is_hostile else expected(run, kind, size)
         if chance.random() < 0.3:
             self.waited_for.append(run)
         for number in range(signals(kind, size)):
@@ -126,7 +138,7 @@ class Workload:
             self._do(chance, begin + chance.random() * 3, run, CancelRun(reason="enough"), after_start=True)
         if kind in {"mending", "spinner"}:
             self._do(chance, begin + 1 + chance.random() * 3, run, ResumeRun(by="ann"), after_start=True)
-        if kind == "terminated":
+        if kind in {"terminated", "orphaned"}:
             self._do(chance, begin + chance.random() * 3, run, TerminateRun(reason="over"), after_start=True)
 
     def _do(self, chance: random.Random, at: float, run: str, command: Command, *, after_start: bool = False) -> None:

@@ -128,7 +128,11 @@ class World:
         self.database = Database(self.provider.bought)
         self.auditor.watch(self.provider)
         self.auditor.skew = int((self.skew * 2 + 0.1) * MICROS)
-        self.workload = Workload(self.work, hostile_chance=random.Random(f"hostile/{self.seed}"))
+        self.workload = Workload(
+            self.work,
+            hostile_chance=random.Random(f"hostile/{self.seed}"),
+            family_chance=random.Random(f"family/{self.seed}"),
+        )
         await self._install()
         if self._story is not None:
             self.workload = Workload(self.work, runs=0)

@@ -117,6 +117,7 @@ class Draft:
         self.refusals: list[tuple[str, SignalRefused, int]] = []
         self.assumed_new = False
         self.planned: set[str] = set()
+        self.done_with: list[str] = []
         self.later: list[Input] = []
         self.asked_again: list[Input] = []
         self.answered: list[AttemptRow] = []

@@ -108,6 +108,7 @@ class Turns:
             if PULSE.beats > enough:
                 draft.inputs = inputs[:number]
                 break
+        self._live.drop(draft.done_with)  # not before: the rest of the slice was looked up with them in memory
         self._deaths.recorder.landed()
         draft.seal(shards)
         return draft
@@ -230,7 +231,7 @@ class Turns:
             step, due_at = left
             self._reactions.expect(draft, live, task(run, step.scheduled, step.attempt), 0, at, due_at)
         if run.ended and not live.uncommitted:
-            self._live.drop((run.run_id,))  # whoever asks again finds its last event in the store
+            draft.done_with.append(run.run_id)  # whoever asks again finds its last event in the store
 
     def _stored(self, before: Run, happened: list[e.Event], at: int) -> list[StoredEvent]:
         encode, run_id, incarnation, seq = self._codec.encode_event, before.run_id, before.incarnation, before.seq
