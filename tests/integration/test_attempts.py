@@ -440,7 +440,7 @@ async def test_an_effect_behind_a_sleeping_step_is_withdrawn_and_sent_once_when_
     async with process(file, threads=1) as engine:
         with caplog.at_level(logging.WARNING):
             await occupied(engine)
-        assert "step att_sleep#1 of run sleeper (attempt 1) took longer than its 0.1 s" in caplog.text
+        assert "step att_sleep#1 of run sleeper (attempt 1) exceeded its timeout of 0.1 s" in caplog.text
         await begin(engine, "att_post", "letter")
         await engine.until_recorded("letter", "StepRetried")
         assert sent["letter"] == 0

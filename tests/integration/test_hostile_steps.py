@@ -155,7 +155,7 @@ def test_steps_that_end_programs_fail_and_the_process_goes_on_and_drains(tmp_pat
     assert "SystemExit: 2" in told["read_args_in_thread"].stderr
     assert "SystemExit: 7" in told["gathers_exits"].stderr
     assert "KeyboardInterrupt" in told["interrupts"].stderr
-    assert "tried to end this process, which goes on" in complained
+    assert "tried to end this process; it continues" in complained
     assert "app.py" in complained
 
 
@@ -166,8 +166,8 @@ def test_what_steps_leave_behind_does_not_hold_up_the_end_of_a_process(tmp_path:
         _, complained = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == 0
-    assert "although it was cancelled, and is not waited for: deaf" in complained
-    assert "goes on, and is not waited for: left-behind" in complained
+    assert "ignores its cancellation; not waiting for it: deaf" in complained
+    assert "is still running; not waiting for it: left-behind" in complained
 
 
 def test_a_step_that_closes_the_streams_does_not_keep_a_process_from_draining(tmp_path: Path) -> None:

@@ -298,11 +298,11 @@ async def test_a_function_that_outlives_its_timeout_is_named_and_keeps_its_threa
     gate, invoker, outlived = threading.Event(), Invoker(2), list[ThreadCall]()
     with caplog.at_level(logging.WARNING), pytest.raises(TimeoutError, match="and its thread goes on"):
         await invoker.run(of(lambda: gate.wait(LONG), timeout=0.05, outlives=outlived.append))
-    assert "step crunch#1 of run run (attempt 1) took longer than its 0.05 s" in caplog.text
+    assert "step crunch#1 of run run (attempt 1) exceeded its timeout of 0.05 s" in caplog.text
     assert "1 of 2 threads" in caplog.text
     assert await outcome(invoker, of(lambda: threading.current_thread().name)) == "'holdfast-step-2'"
     gate.set()
-    await until(lambda: "has returned, after its time" in caplog.text)
+    await until(lambda: "has returned after its timeout" in caplog.text)
     ended = await outlived[0].ended
     assert ended is not None
     assert ended.value is True
@@ -382,7 +382,7 @@ async def test_who_blocks_the_event_loop_is_named_with_its_line(caplog: pytest.L
     invoker = Invoker(1)
     with caplog.at_level(logging.WARNING), invoker.observing(threshold=0.1):
         await invoker.run(of(function))
-        await until(lambda: "has let the event loop go on" in caplog.text)
+        await until(lambda: "no longer blocks the event loop" in caplog.text)
     assert "step crunch#1 of run run (attempt 1) blocks the event loop" in caplog.text
     assert "test_invocation.py" in caplog.text
     assert "gate.wait(0.5)" in caplog.text

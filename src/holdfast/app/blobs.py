@@ -66,7 +66,7 @@ class BlobShelf:
             try:
                 await self.fetch([task])
             except Unavailable as away:
-                log.warning("fetching a large input waits: %s", away)
+                log.warning("cannot fetch a large input: %s; retrying", away)
             else:
                 return
 
@@ -76,7 +76,7 @@ class BlobShelf:
             try:
                 await self._store.put_blobs(blobs)
             except Unavailable as away:
-                log.warning("keeping a large result waits: %s", away)
+                log.warning("cannot store a large result: %s; retrying", away)
             else:
                 return
 

@@ -86,7 +86,7 @@ class DeathWatch:
                 await self.report()
                 await self.read()
             except Unavailable as away:
-                log.info("deaths wait: %s", away)
+                log.info("cannot report deaths of processes: %s; retrying", away)
 
     async def report(self) -> None:
         """Report what processes of this machine had in hand when they died."""

@@ -32,7 +32,7 @@ class _Addressing(msgspec.Struct):
 
 async def put_aside(record: Outgoing, text: str, topics: Topics, store: Store) -> Outgoing:
     """Make a smaller record in the place of one that is over its topic's limit."""
-    log.error("a record of %s for %r is over the log's limit: %s", record.topic, record.key[:255], text)
+    log.error("a record of topic %s with key %r is over the log's size limit: %s", record.topic, record.key[:255], text)
     if record.topic != topics.dlq:
         return Outgoing(topics.dlq, record.key, record.value, (*record.headers, *_marks(record, text)))
     if record.value:
@@ -61,7 +61,7 @@ async def _keep(store: Store, data: bytes) -> bytes:
         try:
             await store.put_blobs({name: data})
         except Unavailable as away:
-            log.warning("keeping a record over the log's limit waits: %s", away)
+            log.warning("cannot store a record over the log's size limit: %s; retrying", away)
         else:
             break
     return name.encode()

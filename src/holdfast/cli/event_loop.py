@@ -53,7 +53,7 @@ def _finish(loop: asyncio.AbstractEventLoop, main: asyncio.Task[T]) -> T:
             if loop.is_closed() or _is_of_the_operator(error):
                 raise
             log.warning(
-                "a task or a callback that a step has made tried to end this process, which goes on\n%s",
+                "a task or callback that a step started tried to end this process; it continues\n%s",
                 trace_of(error),
             )
     return main.result()
@@ -73,7 +73,7 @@ def _dismiss(loop: asyncio.AbstractEventLoop) -> None:
         _finish(loop, loop.create_task(asyncio.wait(left, timeout=GRACE)))
     for task in left:
         if not task.done():
-            log.warning("a task goes on although it was cancelled, and is not waited for: %s", task.get_name())
+            log.warning("a task ignores its cancellation; not waiting for it: %s", task.get_name())
     with suppress(TimeoutError):
         _finish(loop, loop.create_task(asyncio.wait_for(loop.shutdown_asyncgens(), GRACE)))
 
@@ -95,7 +95,7 @@ def _leave(code: int) -> None:
         if not thread.daemon and thread is not threading.main_thread():
             thread.join(GRACE)
             if thread.is_alive():
-                log.warning("a thread that a step has made goes on, and is not waited for: %s", thread.name)
+                log.warning("a thread that a step started is still running; not waiting for it: %s", thread.name)
                 end_now(code)
 
 

@@ -210,7 +210,7 @@ class Group:
             try:
                 await self._left(held)
             except Exception:  # noqa: BLE001 - the group must go on, whatever the owner raised
-                _log.exception("what had to be done before shards were let go failed; they are let go all the same")
+                _log.exception("work that precedes a revocation failed; the shards are revoked all the same")
             await self._commit()
         self._held = frozenset()
         self._committed.clear()
@@ -233,7 +233,7 @@ class Group:
 
     def _begin_again(self, error: BaseException) -> None:
         """Replace the client, in the background: `left` may wait for the very loop that polls here."""
-        _log.warning("Kafka: the client of the group gave up and is replaced: %r", error)
+        _log.warning("Kafka: the client of the consumer group failed and is replaced: %r", error)
         consumer, self._consumer = self._consumer, None
         self._ready.clear()
         self._keeping = asyncio.get_running_loop().create_task(self._keep(consumer))

@@ -112,12 +112,12 @@ class RedisKeys:
                 answer = await ask()
         except (RedisError, OSError, RuntimeError) as gone:
             if not self._away:
-                log.warning("Redis does not serve (%s); going on without its keys, only slower", gone)
+                log.warning("cannot reach Redis: %s; continuing without it, only slower", gone)
             self._away = True
             self._again_at = time.monotonic() + self._pause
             return otherwise
         if self._away:
-            log.info("Redis serves again")
+            log.info("Redis is reachable again")
             self._away = False
         return answer
 

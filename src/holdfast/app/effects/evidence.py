@@ -32,6 +32,6 @@ class Evidence:
             if gone:
                 await self._ledger.deregister(process, gone)
         except Unavailable as away:
-            log.info("nobody can be asked about process %s: %s", process, away)
+            log.info("cannot find out whether process %s is alive: %s", process, away)
             return ""
         return gone

@@ -56,7 +56,7 @@ class LedgerSession:
         try:
             return await self.ask(effect_id, ask)
         except Unavailable as away:
-            log.info("the ledger waits: %s", away)
+            log.info("cannot reach the ledger: %s; retrying", away)
         return await self._insist(effect_id, ask)
 
     async def _insist(self, effect_id: str, ask: Ask) -> Answer:
@@ -65,7 +65,7 @@ class LedgerSession:
                 return await self.ask(effect_id, ask)
             except Unavailable as away:
                 if number in {0, 5} or number % 20 == 0:
-                    log.warning("the ledger waits: %s", away)
+                    log.warning("cannot reach the ledger: %s; retrying", away)
         raise AssertionError("backoff() has no end")
 
     async def look(self, effect_id: str) -> Answer:
@@ -74,7 +74,7 @@ class LedgerSession:
             try:
                 found = await self.ledger.look([effect_id])
             except Unavailable as away:
-                log.info("looking into the ledger waits: %s", away)
+                log.info("looking into cannot reach the ledger: %s; retrying", away)
             else:
                 return found.get(effect_id, Answer(None, self._clock.now(), "unknown"))
         raise AssertionError("backoff() has no end")
@@ -128,7 +128,7 @@ class LedgerSession:
             try:
                 await self.ledger.ask(asks)
             except Unavailable as away:
-                log.warning("renewing leases waits: %s", away)
+                log.warning("cannot renew leases: %s; retrying", away)
             except Exception:
-                log.exception("renewing leases failed; it is tried again")
+                log.exception("cannot renew leases; retrying")
         self._renewing = None

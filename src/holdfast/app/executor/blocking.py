@@ -74,7 +74,7 @@ class _Observer:
 
     def _ended(self) -> None:
         if self._blocking is not None:
-            log.warning("%s has let the event loop go on after %.1f s", name_of(self._blocking), self._lasted)
+            log.warning("%s no longer blocks the event loop, after %.1f s", name_of(self._blocking), self._lasted)
             self._blocking = None
 
     def _place(self) -> Place | None:

@@ -288,8 +288,8 @@ class Invoker:
     def _outlive(self, invocation: Invocation, call: ThreadCall) -> None:
         self.outlived += 1
         log.warning(
-            "%s took longer than its %g s and keeps its thread until it returns, for it cannot be stopped; so do "
-            "%d of %d threads. Give what it waits for a timeout, or write async def",
+            "%s exceeded its timeout of %g s and keeps its thread until it returns: a thread cannot be stopped. "
+            "%d of %d threads are kept so. Give what it calls a timeout, or write async def",
             name_of(invocation.task),
             invocation.task.timeout,
             self.outlived,
@@ -301,7 +301,7 @@ class Invoker:
 
     def _returned(self, task: ExecuteStep, _: asyncio.Future[Outcome | None]) -> None:
         self.outlived -= 1
-        log.warning("%s has returned, after its time, and its thread is free", name_of(task))
+        log.warning("%s has returned after its timeout; its thread is free again", name_of(task))
 
 
 class _Limit:

@@ -125,5 +125,5 @@ class Threads:
             try:
                 call.run()
             except BaseException:  # an exception that was thrown into the thread from outside, and came too late
-                log.exception("a thread of steps was hit between two functions, and goes on")
+                log.exception("a thread for steps was interrupted between two functions; it continues")
             del call

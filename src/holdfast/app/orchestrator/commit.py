@@ -126,7 +126,7 @@ class Committer:
             except BadData as bad:
                 return await self._unless_committed(draft, Failed(draft, frozenset(), str(bad)))
             except ServerFault as fault:
-                log.warning("committing waits: %s", fault)
+                log.warning("cannot commit: %s; retrying", fault)
                 if self._faults.met(runs_of(draft.inputs), clock()):
                     try:
                         return await self._give_up(draft, str(fault))
@@ -135,7 +135,7 @@ class Committer:
             except Unavailable as away:
                 self._faults.over(runs_of(draft.inputs))
                 if number in {0, 5} or number % 20 == 0:
-                    log.warning("committing waits: %s", away)
+                    log.warning("cannot commit: %s; retrying", away)
         raise AssertionError("backoff() has no end")
 
     async def _written(self, draft: Draft) -> Committed | Fenced:
@@ -178,7 +178,7 @@ class Committer:
             try:
                 await self._store.put_blobs(draft.blobs)
             except Unavailable as away:
-                log.warning("keeping large payloads waits: %s", away)
+                log.warning("cannot store large payloads: %s; retrying", away)
             else:
                 return
 

@@ -175,7 +175,7 @@ class Orchestrator:
                 )
             except Unreachable as away:
                 if number in {0, 5} or number % 20 == 0:
-                    log.warning("joining waits: %s", away)
+                    log.warning("cannot join the consumer group: %s; retrying", away)
         raise AssertionError("backoff() has no end")
 
     async def drain(self) -> None:
@@ -227,7 +227,7 @@ class Orchestrator:
                 records = await membership.poll(POLL_WAIT, POLL_RECORDS)
                 self._intake.put_records(records, self._reading)
             except Unreachable as away:
-                log.warning("reading waits: %s", away)
+                log.warning("cannot read from the log: %s; retrying", away)
                 await asyncio.sleep(REASSESS_AFTER)
 
     async def _fire_timers(self) -> None:
@@ -258,7 +258,7 @@ class Orchestrator:
                     for part in reversed(split_or_put_aside(mine, str(error), self._wire)):
                         self._intake.again(part)
                     continue
-                log.warning("looking up waits: %s", error)
+                log.warning("cannot load runs: %s; retrying", error)
                 await asyncio.sleep(REASSESS_AFTER)
                 self._intake.after_those(mine)
                 continue
@@ -371,7 +371,7 @@ class Orchestrator:
                     await self._rewind(anew)
             except (Unavailable, Unreachable) as away:
                 if number in {0, 5} or number % 20 == 0:
-                    log.warning("taking shards waits: %s", away)
+                    log.warning("cannot take shards: %s; retrying", away)
             else:
                 break
         self._serving.set()
@@ -409,7 +409,7 @@ class Orchestrator:
             assigned = frozenset() if self._membership is None else await self._membership.assigned()
             missing = assigned - self._ownership.shards
             if missing:
-                log.info("shards %s are still ours by the group: taking them again", sorted(missing))
+                log.info("shards %s are still assigned to this process: taking them again", sorted(missing))
                 await self._revoked(missing)
                 await self._settle(assigned, anew=missing, rewound=True)
 

@@ -118,7 +118,7 @@ class Publisher:
                 if isinstance(away, TopicMissing):
                     records = self._unserved.without_these(records, away.topics)
                 if number in {0, 5} or number % 20 == 0:
-                    log.warning("publishing waits: %s", away)
+                    log.warning("cannot publish: %s; retrying", away)
             except TooLarge as large:
                 records = list(records)
                 records[large.index] = await self._too_large(records[large.index], str(large))

@@ -123,7 +123,7 @@ class Sweeper:
                     identity_at = loop.time()
                     await self._check_identity(rewind)
             except (Unavailable, Unreachable, TopicMissing) as away:
-                log.info("sweeping waits: %s", away)
+                log.info("cannot sweep: %s; retrying", away)
                 await self._clock.sleep(EVERY)
 
     async def _pause(self) -> float:
@@ -236,7 +236,7 @@ class Sweeper:
     async def _begin_anew(self, rewind: Rewind, shards: frozenset[int]) -> None:
         """Read these shards from the beginning of the new log, and send again what is open."""
         if shards:
-            log.warning("the log is not the one we knew: reading from its beginning, sending what is open again")
+            log.warning("the log was replaced: reading it from the beginning, sending open attempts again")
             assignments = self._assignments
             await rewind(shards)
             if assignments == self._assignments:

@@ -37,7 +37,7 @@ class Unserved:
         for topic in missing:
             if is_of_tasks(topic) and topic not in self._waiting:
                 log.warning(
-                    "tasks wait for topic %s: no worker has served this queue; start one: holdfast worker", topic
+                    "tasks wait for topic %s: no worker has served this queue yet; start one: holdfast worker", topic
                 )
                 self._waiting[topic] = []
                 self._some.set()
@@ -58,7 +58,7 @@ class Unserved:
                 for topic in self._waiting.keys() - missing:
                     await self._send(topic)
             except (Unreachable, TopicMissing) as away:
-                log.info("tasks of new queues wait: %s", away)
+                log.info("cannot send tasks of new queues: %s; retrying", away)
             if not self._waiting:
                 self._some.clear()
 

@@ -127,7 +127,7 @@ class Worker:
                 self._tasks = await self._log.tasks(topics, f"{self._topics.namespace}.worker", instance=self._instance)
             except (Unreachable, TopicMissing) as away:
                 if number in {0, 5} or number % 20 == 0:
-                    log.warning("joining waits: %s", away)
+                    log.warning("cannot join the consumer group: %s; retrying", away)
             else:
                 return self._tasks
         raise AssertionError("backoff() has no end")
@@ -145,7 +145,7 @@ class Worker:
             try:
                 records = await tasks.poll(POLL_WAIT, free)
             except Unreachable as away:
-                log.warning("taking tasks waits: %s", away)
+                log.warning("cannot fetch tasks: %s; retrying", away)
                 await self._clock.sleep(1.0)
                 continue
             if records and not self._stopping:
@@ -178,7 +178,7 @@ class Worker:
                 return [(record, await self._schemas.read(partial(self._codec.decode_task, record.value)))]
             except Unavailable as away:
                 if number in {0, 5} or number % 20 == 0:
-                    log.warning("looking for the schema of a task waits: %s", away)
+                    log.warning("cannot look up the schema of a task: %s; retrying", away)
             except Unreadable as error:
                 self._leave(record, error)
                 return []
@@ -291,7 +291,7 @@ class Worker:
                 await self._log.publish(records)
             except (Unreachable, TopicMissing) as away:
                 if number in {0, 5} or number % 20 == 0:
-                    log.warning("publishing results waits: %s", away)
+                    log.warning("cannot publish results: %s; retrying", away)
             except TooLarge as large:
                 records = list(records)
                 records[large.index] = await self._shortened(records[large.index], str(large))
