@@ -1,6 +1,6 @@
 """Writes the locks, or with --check says whether they still belong to pyproject.toml.
 
-A lock is a hashed, universal requirements file. Laws:
+A lock is a hashed, universal requirements file of the package, some of its extras and one group. Laws:
 - Its head records a hash of the requirements that it was made from, so that its freshness is a fact of two files: no
   network, no registry's mood of the day.
 - It names no registry and no folder: every machine fetches from wherever it is set up to.
@@ -14,21 +14,35 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = {"requirements.lock": "dev", "requirements-bench.lock": "bench"}
+
+
+class Environment(NamedTuple):
+    """What a lock is for: the package, these extras and one group of development."""
+
+    group: str
+    extras: tuple[str, ...]
+
+
+LOCKS = {
+    "requirements.lock": Environment("dev", ("all", "testing")),
+    "requirements-bench.lock": Environment("bench", ("cluster",)),
+}
 MARK = "# made from: sha256:"
 HEAD = "# Written by `make lock`; do not edit.\n"
 
 
-def digest(project: dict[str, Any], group: str) -> str:
-    """What the lock of `group` depends on, as one hash."""
+def digest(project: dict[str, Any], environment: Environment) -> str:
+    """What the lock of an environment depends on, as one hash."""
     groups = project.get("dependency-groups", {})
     sources = {
         "python": project["project"]["requires-python"],
         "dependencies": sorted(project["project"]["dependencies"]),
-        "group": flat(groups, group),
+        "extras": {name: sorted(needs) for name, needs in project["project"]["optional-dependencies"].items()},
+        "chosen": environment.extras,
+        "group": flat(groups, environment.group),
     }
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
 
@@ -41,16 +55,17 @@ def flat(groups: dict[str, list[Any]], name: str) -> list[str]:
     return sorted(found)
 
 
-def resolve(uv: str, group: str, lock: Path) -> str:
+def resolve(uv: str, environment: Environment, lock: Path) -> str:
     """Let uv resolve; versions in the present lock are kept unless an upgrade is asked for."""
     command = [
         *(uv, "pip", "compile", "--quiet", "--no-config", "--universal", "--generate-hashes", "--no-header"),
         *("--no-emit-index-url", "--no-emit-find-links", "--python-version", "3.11"),
-        *("--group", group, "--output-file", str(lock), "pyproject.toml"),
+        *(f"--extra={extra}" for extra in environment.extras),
+        *("--group", environment.group, "--output-file", str(lock), "pyproject.toml"),
     ]
     # A developer's own indexes and wheel folders would choose other files than everybody else gets.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("UV_FIND", "UV_INDEX"))}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(("UV_FIND", "UV_INDEX"))}
+    subprocess.run(command, cwd=ROOT, env=variables, check=True, stdout=subprocess.DEVNULL)
     return lock.read_text()
 
 
@@ -64,11 +79,11 @@ def refuse_addresses(name: str, body: str) -> None:
 def check(project: dict[str, Any]) -> int:
     """0 when every lock is fresh."""
     stale = []
-    for name, group in LOCKS.items():
+    for name, environment in LOCKS.items():
         lock = ROOT / name
         body = lock.read_text() if lock.exists() else ""
         refuse_addresses(name, body)
-        if f"{MARK}{digest(project, group)}\n" not in body:
+        if f"{MARK}{digest(project, environment)}\n" not in body:
             stale.append(name)
     if stale:
         print(f"{' and '.join(stale)} no longer belong to pyproject.toml: run make lock", file=sys.stderr)
@@ -84,13 +99,13 @@ def main() -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     if asked.check:
         return check(project)
-    for name, group in LOCKS.items():
+    for name, environment in LOCKS.items():
         lock = ROOT / name
         if asked.upgrade:
             lock.unlink(missing_ok=True)
-        body = resolve(asked.uv, group, lock)
+        body = resolve(asked.uv, environment, lock)
         refuse_addresses(name, body)
-        lock.write_text(f"{HEAD}{MARK}{digest(project, group)}\n{body}")
+        lock.write_text(f"{HEAD}{MARK}{digest(project, environment)}\n{body}")
     return 0
 
 

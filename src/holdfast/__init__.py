@@ -1,6 +1,11 @@
-"""Holdfast: durable execution for workflows and agents, on Kafka, PostgreSQL and Redis, or on one file."""
+"""Holdfast: durable execution for workflows and agents, on Kafka, PostgreSQL and Redis, or on one file.
 
-from holdfast.client import Client, RunCancelled, RunExists, RunFailed, RunHandle, RunTerminated
+Law of this file: an author's module loads the words that it is written in, and not the engine that runs it. The client
+knows stores and logs, so its names are loaded when somebody asks for one of them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
 from holdfast.sdk.definitions import (
     ChildFailed,
     Retry,
@@ -17,6 +22,18 @@ from holdfast.sdk.definitions import (
 from holdfast.sdk.effects import effect
 from holdfast.sdk.sending import NotSent, Refused
 from holdfast.sdk.values import GIVEN
+
+if TYPE_CHECKING:
+    from holdfast.client import Client, RunCancelled, RunExists, RunFailed, RunHandle, RunTerminated
+else:  # a checker that saw it would take every misspelt name for one of the module's
+
+    def __getattr__(name: str) -> Any:
+        if name not in {"Client", "RunCancelled", "RunExists", "RunFailed", "RunHandle", "RunTerminated"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from holdfast import client
+
+        return getattr(client, name)
+
 
 __all__ = [
     "GIVEN",
@@ -41,3 +58,7 @@ __all__ = [
     "step",
     "workflow",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -120,13 +120,23 @@ def test_the_wheel_carries_types_sql_schemas_and_topics(tmp_path: Path) -> None:
 
 def test_a_changed_requirement_makes_its_lock_stale() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    before = {group: lock.digest(project, group) for group in lock.LOCKS.values()}
+    before = {name: lock.digest(project, environment) for name, environment in lock.LOCKS.items()}
 
     project["dependency-groups"]["dev"].append("one-more>=1")
 
-    after = {group: lock.digest(project, group) for group in lock.LOCKS.values()}
-    assert after["dev"] != before["dev"]
-    assert after["bench"] == before["bench"]
+    after = {name: lock.digest(project, environment) for name, environment in lock.LOCKS.items()}
+    assert after["requirements.lock"] != before["requirements.lock"]
+    assert after["requirements-bench.lock"] == before["requirements-bench.lock"]
+
+
+def test_a_changed_extra_makes_every_lock_stale() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    before = [lock.digest(project, environment) for environment in lock.LOCKS.values()]
+
+    project["project"]["optional-dependencies"]["http"].append("one-more>=1")
+
+    after = [lock.digest(project, environment) for environment in lock.LOCKS.values()]
+    assert all(now != then for now, then in zip(after, before, strict=True))
 
 
 def test_make_lists_what_it_can_do() -> None:

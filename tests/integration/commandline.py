@@ -6,7 +6,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,12 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", **more}
 
 
-def holdfast(folder: Path, *arguments: str, stdin: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+def holdfast(
+    folder: Path, *arguments: str, stdin: str | None = None, program: Sequence[str] = HOLDFAST, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command; `program` is that of another environment, `more` of its settings."""
     return subprocess.run(
-        [*HOLDFAST, *arguments],
+        [*program, *arguments],
         cwd=folder,
         env=environment(**more),
         input=stdin,
@@ -50,11 +53,13 @@ def complaint(result: subprocess.CompletedProcess[str], code: int) -> str:
 
 
 @contextmanager
-def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    folder: Path, *arguments: str, program: Sequence[str] = HOLDFAST, **more: str
+) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [*HOLDFAST, *arguments],
+        [*program, *arguments],
         cwd=folder,
-        env=environment(),
+        env=environment(**more),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

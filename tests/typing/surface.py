@@ -7,7 +7,10 @@ import asyncio
 import dataclasses
 from typing import Any, assert_type
 
+import holdfast
 from holdfast import GIVEN, Client, Retry, effect, hours, signal, step, workflow
+
+_ = holdfast.Clent  # type: ignore[attr-defined]  # the mistake to be noticed
 
 
 @dataclasses.dataclass

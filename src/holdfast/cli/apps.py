@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from holdfast.cli.failures import MISSING, USAGE, CommandFailed
+from holdfast.extras import MissingExtra
 from holdfast.sdk.effects import check_lookups, check_shapes
 
 SAID = 2_000
@@ -65,6 +66,8 @@ def _imported(app: str, load: Callable[[], ModuleType]) -> ModuleType:
         # Notes come after it, what a SyntaxError points at before it, indented.
         said = next(one for one in traceback.format_exception_only(error) if not one.startswith(" "))
         place = _place(error, app)
+        if isinstance(error, MissingExtra):
+            raise CommandFailed(USAGE, f"{place}: {error}", "a missing package") from error
         text = f"{place}: {said.strip()[:SAID]}{_beside(error, place)}"
         raise CommandFailed(USAGE, text, "your application") from error
 

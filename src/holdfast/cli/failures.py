@@ -66,6 +66,7 @@ def _known(error: Exception) -> tuple[int, str | None]:
     from holdfast.asked import Unstorable
     from holdfast.client import EffectUnknown, ResolutionRefused, RunExists
     from holdfast.core.identity import InvalidRunId
+    from holdfast.extras import MissingExtra
     from holdfast.ports import databases, log, store
     from holdfast.profiles.health import AddressInUse
     from holdfast.sdk.values import UnfitValue
@@ -73,6 +74,7 @@ def _known(error: Exception) -> tuple[int, str | None]:
 
     table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int, str | None], ...] = (
         (SettingsError, USAGE, "your settings"),
+        (MissingExtra, USAGE, "a missing package"),
         ((InvalidRunId, Unstorable, UnfitValue, RunExists, log.TooLarge, store.BadData), USAGE, None),
         (EffectUnknown, MISSING, None),
         (ResolutionRefused, ENDED, "refused"),

@@ -11,12 +11,26 @@ Laws of this package:
 - Whatever fails before the first byte is an ordinary failure; from it on the effect is unclear until an answer says
   otherwise, and what the answer says is for the provider's profile to tell, not for the client library.
 - Outside an effect that was declared with `http=`, and for requests that change nothing, it is the library's client.
+- Each client library is loaded by whoever asks for it; none is needed for the others, or for the providers' profiles.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from holdfast.http.crossing import SecondRequest
-from holdfast.http.httpx2 import AsyncTransport, Transport, async_client, client
 from holdfast.sdk.providers import ADYEN, IETF_DRAFT, PAYPAL, STRIPE, Answer, Profile
 from holdfast.sdk.verdicts import NotSent, Refused, Unclear
+
+if TYPE_CHECKING:
+    from holdfast.http.httpx2 import AsyncTransport, Transport, async_client, client
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in {"AsyncTransport", "Transport", "async_client", "client"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from holdfast.http import httpx2
+
+        return getattr(httpx2, name)
+
 
 __all__ = [
     "ADYEN",

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-import httpx
-
+from holdfast.extras import needed_by
 from holdfast.http.deliver import deliver, deliver_blocking
 from holdfast.http.library import Library, of_transport
+
+with needed_by("holdfast.http.httpx", "httpx"):
+    import httpx
 
 __all__ = ["AsyncTransport", "Transport", "async_client", "client"]
 

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-import httpx2
-
+from holdfast.extras import needed_by
 from holdfast.http.deliver import deliver, deliver_blocking
 from holdfast.http.library import Library, of_transport
+
+with needed_by("holdfast.http", "http"):
+    import httpx2
 
 __all__ = ["AsyncTransport", "Transport", "async_client", "client"]
 

@@ -10,10 +10,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import httpx2
-import stripe
+from holdfast.extras import needed_by
 
-from holdfast.http.httpx2 import async_client, client
+with needed_by("holdfast.http.stripe", "stripe"):
+    import httpx2
+    import stripe
+
+    from holdfast.http.httpx2 import async_client, client
 
 Told = tuple[bytes, int, Mapping[str, str]]
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from holdfast.app.log_identity import remember
 from holdfast.app.records import Topics
+from holdfast.extras import require
 from holdfast.ports.store import NotInstalled
 from holdfast.profiles.profile import Profile, release, topics_of
 from holdfast.settings import Settings
@@ -13,11 +14,19 @@ __all__ = ["Profile", "install", "open_profile"]
 
 
 def assemble(settings: Settings) -> Profile:
-    """Choose the adapters that the settings name; nothing is opened yet."""
+    """Choose the adapters that the settings name; nothing is opened yet.
+
+    Raises:
+        MissingExtra: a setting needs a package that is not installed.
+    """
     if settings.profile == "embedded":
         from holdfast.profiles.embedded import assemble as embedded
 
         return embedded(settings)
+    require("aiokafka", "HOLDFAST_LOG=kafka://…")
+    require("psycopg", "HOLDFAST_STORE=postgresql://…")
+    if settings.keys != "memory":
+        require("redis", "HOLDFAST_KEYS=redis://…")
     from holdfast.profiles.cluster import assemble as cluster
 
     return cluster(settings)

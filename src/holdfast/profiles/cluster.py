@@ -7,7 +7,6 @@ from holdfast.adapters.postgres.deaths import PostgresDeaths
 from holdfast.adapters.postgres.ledger import PostgresLedger
 from holdfast.adapters.postgres.schemas import PostgresSchemas
 from holdfast.adapters.postgres.store import PostgresStore
-from holdfast.adapters.redis.keys import RedisKeys
 from holdfast.ports.keys import Keys
 from holdfast.profiles.profile import Profile
 from holdfast.settings import Settings, SettingsError
@@ -40,6 +39,8 @@ def assemble(settings: Settings) -> Profile:
 def _keys(settings: Settings) -> Keys:
     if settings.keys == "memory":
         return MemoryKeys()
+    from holdfast.adapters.redis.keys import RedisKeys
+
     try:
         return RedisKeys(settings.keys, settings.namespace)
     except ValueError:  # its text may repeat a part of the URL, with the password

@@ -3,8 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
-from aiohttp import web
-
+from holdfast.extras import needed_by
 from holdfast.profiles.metrics import CONTENT_TYPE, Metric, exposition
 
 
@@ -20,6 +19,8 @@ async def health(
     if address is None:
         yield
         return
+    with needed_by("HOLDFAST_HEALTH", "cluster"):
+        from aiohttp import web
 
     async def readyz(_: web.Request) -> web.Response:
         return web.Response(text="ready\n") if ready() else web.Response(status=503, text="not ready\n")

@@ -1,12 +1,15 @@
 """The databases that the settings name, each with the adapter that its URL asks for.
 
-Law: nothing is connected, and no client library loaded, before a database is first used.
+Laws of this file:
+- Nothing is connected, and no client library loaded, before a database is first used.
+- A database whose client library is not installed is refused when it is named, not in the middle of an effect.
 """
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from holdfast.extras import require
 from holdfast.ports.databases import Transaction, UnknownDatabase
 from holdfast.ports.store import Unavailable
 
@@ -26,9 +29,16 @@ class Target(Protocol):
 
 
 class NamedDatabases:
-    """Fulfils `ports.databases.Databases` for URLs by name."""
+    """Fulfils `ports.databases.Databases` for URLs by name.
+
+    Raises:
+        MissingExtra: one of the URLs needs a package that is not installed.
+    """
 
     def __init__(self, urls: Mapping[str, str]) -> None:
+        for name, url in urls.items():
+            if not url.startswith(SQLITE):
+                require("psycopg", f"database {name} (postgresql://…)")
         self._urls = urls
         self._targets: dict[str, Target] = {}
         self._closed = False
