@@ -60,6 +60,10 @@ def react(run: Run, event: e.Event) -> tuple[Message, ...]:
     if isinstance(event, e.StepCompleted):
         return settled(run, event.step_id)
     match event:
+        case e.RunStarted(parent=parent):
+            return () if parent is None or not parent.hears_start else (word_of_start(run, parent),)
+        case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated():
+            return tuple(conclude(run, event))
         case e.StepFailed(step_id=step_id) | e.StepAbandoned(step_id=step_id) | e.StepCancelled(step_id=step_id):
             return settled(run, step_id)
         case e.StepAttempted(step_id=step_id, attempt=attempt):
@@ -86,10 +90,6 @@ def react(run: Run, event: e.Event) -> tuple[Message, ...]:
             return tuple(ClearTimer(timer_id) for timer_id, _ in waits(run))
         case e.RunResumed():
             return tuple(SetTimer(timer_id, due_at) for timer_id, due_at in waits(run))
-        case e.RunCompleted() | e.RunFailed() | e.RunCancelled() | e.RunTerminated():
-            return tuple(conclude(run, event))
-        case e.RunStarted(parent=parent) if parent is not None and parent.hears_start:
-            return (word_of_start(run, parent),)
         case e.ChildScheduled():
             return (start_of(run, OpenChild(event, run.seq + 1)),)
         case e.ChildStarted(step_id=step_id):

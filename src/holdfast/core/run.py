@@ -118,8 +118,9 @@ class Run(msgspec.Struct, frozen=True):
         """Why the run stands still until a person decides; None while something in it can move."""
         if self.parked is not None:
             return self.parked.reason
-        waits_for_nothing_else = not self.timers and not self.children
-        if self.parked_steps and waits_for_nothing_else and len(self.parked_steps) == len(self.open_steps):
+        if not self.parked_steps or self.timers or self.children:
+            return None
+        if len(self.parked_steps) == len(self.open_steps):
             plainly = any(not self.open_steps[step_id].is_effect for step_id in self.parked_steps)
             return WORKER_DIED if plainly else EFFECT_PARKED
         return None
