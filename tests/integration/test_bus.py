@@ -60,7 +60,8 @@ async def here(servers: Servers, namespace: str) -> AsyncIterator[Running]:
 
 def schema(name: str) -> Any:
     """Read a schema as a stranger does: from the files, with nothing of ours."""
-    parts = ["Payload"] if name != "RunOutcome" else ["Payload", "Failure"]
+    text = (SCHEMAS / f"{name}.avsc").read_text()
+    parts = [part for part in ("Payload", "Failure", "Parent") if f'"holdfast.v1.{part}"' in text]
     return fastavro.schema.load_schema_ordered([str(SCHEMAS / f"{part}.avsc") for part in (*parts, name)])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast import Client
 from holdfast.core.retry import Failure
-from holdfast.sdk.definitions import StepError, signal, step, workflow
+from holdfast.sdk.definitions import StepError, signal, step
 from tests.unit.test_program import Code, failure, program_read
 
 unchecked: Any = program_read
@@ -28,10 +28,6 @@ async def mistaken_named(*, number: int) -> int:
 
 pair: Any = mistaken_pair
 named: Any = mistaken_named
-
-
-@workflow
-async def mistaken_flow() -> None: ...
 
 
 async def no_arguments() -> None:
@@ -66,10 +62,6 @@ async def an_unknown_option() -> None:
     await unchecked.options(retries=5)("a")
 
 
-async def a_workflow_in_a_workflow() -> None:
-    await mistaken_flow()
-
-
 async def too_much_for_a_signal() -> None:
     await signal("x", int, str)  # type: ignore[call-overload]  # the mistake
 
@@ -89,7 +81,6 @@ MISTAKES: list[tuple[Callable[[], Awaitable[Any]], str]] = [
     (an_id_twice, r"ValueError: .*'left'.*: an id is used once in a run"),
     (an_option_of_a_wrong_type, r"TypeError: program_read\.options\(…\) \(.*\.py:\d+\): timeout='5': a span of time"),
     (an_unknown_option, r"TypeError: .*unexpected keyword argument 'retries'"),
-    (a_workflow_in_a_workflow, r"NotImplementedError: .*child workflows are not built yet"),
     (too_much_for_a_signal, r"TypeError: signal\(\) takes from 1 to 2 positional arguments but 3 were given"),
     (a_failure_of_the_authors_own, r"StepError: Declined: no"),
 ]
