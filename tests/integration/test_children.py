@@ -211,24 +211,24 @@ async def test_a_child_that_is_too_late_to_stop_gives_its_result(file: Path) -> 
         assert await running.result("order") == "a!"
 
 
-async def test_a_child_that_somebody_else_cancels_is_a_failure_of_the_call(file: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (CancelRun(reason="by hand"), "child run order-child was cancelled"),
+        (TerminateRun(reason="fraud"), "child run order-child was terminated: fraud"),
+    ],
+    ids=["cancelled", "terminated"],
+)
+async def test_a_child_that_somebody_else_ends_is_a_failure_of_the_call(
+    command: CancelRun | TerminateRun, text: str, file: Path
+) -> None:
     async with process(file) as running:
         await running.start("family_waits_for_parcel", "order", "order")
         await running.until_recorded("order-child", "RunStarted")
-        await running.submit("order-child", CancelRun(reason="by hand"))
+        await running.submit("order-child", command)
         last = events_of(await running.until_status("order", FAILED))[-1]
         assert isinstance(last, e.RunFailed)
-        assert last.error.message == "child run order-child was cancelled"
-
-
-async def test_a_terminated_child_is_a_failure_of_the_call(file: Path) -> None:
-    async with process(file) as running:
-        await running.start("family_waits_for_parcel", "order", "order")
-        await running.until_recorded("order-child", "RunStarted")
-        await running.submit("order-child", TerminateRun(reason="fraud"))
-        last = events_of(await running.until_status("order", FAILED))[-1]
-        assert isinstance(last, e.RunFailed)
-        assert last.error.message == "child run order-child was terminated: fraud"
+        assert last.error.message == text
 
 
 async def test_a_detached_child_outlives_its_parent(file: Path) -> None:

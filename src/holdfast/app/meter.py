@@ -1,6 +1,6 @@
 """What a process has done since it began, in numbers that only grow: read by whoever scrapes it (profiles/metrics.py).
 
-Law of this file: counting is an addition; nothing is computed, formatted or locked on the way of a message.
+Law of this file: counting is an addition, once a commit or an attempt; nothing is formatted or locked.
 """
 
 from collections import Counter

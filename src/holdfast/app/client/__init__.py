@@ -1,1 +1,1 @@
-"""What a client does over the ports: start, wait, ask, publish again."""
+"""What a client does over the ports: start, wait, ask."""
