@@ -59,7 +59,7 @@ class TestSqliteStore(StoreConformance):
         assert sorted(delays)[len(delays) // 2] < 0.05
 
     async def test_a_file_of_a_newer_version_is_not_touched(self, store: SqliteStore) -> None:
-        await store.file.write(lambda c: c.execute("UPDATE meta SET value = 99 WHERE key = 'schema'"))
+        await store.file.write(lambda c: c.execute("UPDATE meta SET value = 99 WHERE key IN ('schema', 'safe_from')"))
         await store.close()
         with pytest.raises(NewerSchema, match="schema 99"):
             await store.open()

@@ -35,7 +35,7 @@ class BadData(Exception):
 
 
 class NewerSchema(Exception):
-    """The store was installed by a newer version of Holdfast; upgrade this process."""
+    """The store was installed by a newer version of Holdfast, and is not safe for this one; upgrade this process."""
 
 
 class NotInstalled(Exception):
@@ -212,7 +212,10 @@ class Store(Protocol):
         """Name the migrations that `install` would apply; all of them if nothing is installed."""
 
     async def meta(self) -> Mapping[str, str]:
-        """Read the installation's facts: `shards`, `schema`, its id `installation`, and what `set_meta` wrote."""
+        """Read the installation's facts: `shards`, `schema`, its id `installation`, and what `set_meta` wrote.
+
+        `safe_from` is the oldest schema whose processes may go on with this one.
+        """
 
     async def set_meta(self, facts: Mapping[str, str]) -> None:
         """Write facts of the installation (cluster id, topic ids, generation)."""

@@ -2,7 +2,7 @@
 
 Laws of this file:
 - One installation of a namespace at a time, under an advisory lock; each migration is one transaction.
-- A schema of a newer version is not touched.
+- A schema of a newer version is not touched, unless it says that it is safe for this one.
 """
 
 import re
@@ -12,14 +12,14 @@ from uuid import uuid4
 
 from psycopg import sql
 
-from holdfast.adapters.migrations import Migration, migrations, pending
+from holdfast.adapters.migrations import Migration, facts_after, migrations, pending
 from holdfast.adapters.postgres.arrays import texts
 from holdfast.adapters.postgres.connections import Connection
 from holdfast.adapters.postgres.statements import statement
 from holdfast.core.identity import digest
 from holdfast.ports.store import NotInstalled
 
-OWN_FACTS = {"schema", "shards", "installation"}
+OWN_FACTS = {"schema", "safe_from", "shards", "installation"}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,62}")
 
@@ -69,7 +69,7 @@ async def install(connection: Connection, namespace: str, where: str, shards: in
     for migration in await _pending(connection, where):
         async with connection.link.transaction():
             await connection.link.execute(migration.sql.encode())
-            await write_facts(connection, {"schema": str(migration.number)})
+            await write_facts(connection, facts_after(migration, known()))
         done.append(migration.name)
     if "shards" not in await facts(connection):
         async with connection.link.transaction():
@@ -94,7 +94,7 @@ async def write_facts(connection: Connection, values: dict[str, str]) -> None:
 
 
 async def _pending(connection: Connection, where: str) -> tuple[Migration, ...]:
-    return pending(known(), int((await facts(connection)).get("schema", 0)), where)
+    return pending(known(), await facts(connection), where)
 
 
 def _refuse_other_number(found: dict[str, str], where: str, shards: int) -> None:

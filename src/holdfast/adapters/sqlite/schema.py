@@ -2,7 +2,7 @@
 
 Laws of this file:
 - Each migration is one transaction of SQLite's only writer, so two that install at once do each thing once.
-- A file of a newer version is not touched.
+- A file of a newer version is not touched, unless it says that it is safe for this one.
 """
 
 import sqlite3
@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
-from holdfast.adapters.migrations import Migration, migrations, pending
+from holdfast.adapters.migrations import Migration, facts_after, migrations, pending
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.ports.store import NotInstalled
 
-OWN_FACTS = {"schema", "shards", "installation"}
+OWN_FACTS = {"schema", "safe_from", "shards", "installation"}
 
 
 @cache
@@ -39,8 +39,7 @@ def check(path: Path, connection: sqlite3.Connection) -> None:
 
 def pending_names(connection: sqlite3.Connection, path: Path) -> list[str]:
     """Name what `install` would apply."""
-    installed = int(_facts(connection).get("schema", 0))
-    return [migration.name for migration in pending(known(), installed, str(path))]
+    return [migration.name for migration in pending(known(), _facts(connection), str(path))]
 
 
 def install(connection: sqlite3.Connection, path: Path, shards: int) -> list[str]:
@@ -64,12 +63,12 @@ def install(connection: sqlite3.Connection, path: Path, shards: int) -> list[str
 
 def _migrate_once(connection: sqlite3.Connection, path: Path) -> str | None:
     connection.execute("BEGIN IMMEDIATE")
-    installed = int(_facts(connection).get("schema", 0))
-    missing = pending(known(), installed, str(path))
+    missing = pending(known(), _facts(connection), str(path))
     if missing:
         for text in _statements(missing[0].sql):
             connection.execute(text)
-        statement("set_meta").write(connection, ("schema", str(missing[0].number)))
+        for fact in facts_after(missing[0], known()).items():
+            statement("set_meta").write(connection, fact)
     connection.execute("COMMIT")
     return missing[0].name if missing else None
 

@@ -1,3 +1,4 @@
+-- safe from 1
 -- The effect ledger. New tables alone, which a process of the older version neither reads nor writes.
 
 -- One row an effect. `place` keeps the order in which effects were planned. `terms`, `result`, `error` are MessagePack,

@@ -1,3 +1,4 @@
+-- safe from 1
 -- Processes that ended while they had a run's turn (no step) or an attempt in hand. A new table alone, which a process of the
 -- older version neither reads nor writes. It is nearly always empty.
 CREATE TABLE deaths (

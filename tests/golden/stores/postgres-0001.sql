@@ -1,0 +1,148 @@
+CREATE SCHEMA golden_dump;
+CREATE TABLE golden_dump.attempts (
+    run_id text NOT NULL COLLATE pg_catalog."C",
+    incarnation integer NOT NULL,
+    step_id text NOT NULL COLLATE pg_catalog."C",
+    attempt integer NOT NULL,
+    shard integer NOT NULL,
+    sent_to text,
+    resend_at bigint NOT NULL,
+    resends integer NOT NULL
+)
+WITH (autovacuum_vacuum_threshold='20000', autovacuum_vacuum_scale_factor='0.05');
+CREATE TABLE golden_dump.blobs (
+    name text NOT NULL COLLATE pg_catalog."C",
+    data bytea NOT NULL,
+    at bigint NOT NULL
+);
+ALTER TABLE ONLY golden_dump.blobs ALTER COLUMN data SET STORAGE EXTERNAL;
+CREATE TABLE golden_dump.history (
+    run_id text NOT NULL COLLATE pg_catalog."C",
+    incarnation integer NOT NULL,
+    seq integer NOT NULL,
+    type text NOT NULL,
+    data bytea NOT NULL,
+    at bigint NOT NULL
+);
+CREATE TABLE golden_dump.inbox (
+    place bigint NOT NULL,
+    run_id text NOT NULL COLLATE pg_catalog."C",
+    message_id text NOT NULL COLLATE pg_catalog."C",
+    shard integer NOT NULL,
+    name text NOT NULL,
+    data bytea NOT NULL,
+    at bigint NOT NULL
+);
+ALTER TABLE golden_dump.inbox ALTER COLUMN place ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME golden_dump.inbox_place_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE golden_dump.meta (
+    key text NOT NULL COLLATE pg_catalog."C",
+    value text NOT NULL
+);
+CREATE TABLE golden_dump.outbox (
+    shard integer NOT NULL,
+    number bigint NOT NULL,
+    spans bytea NOT NULL
+)
+WITH (autovacuum_vacuum_threshold='20000', autovacuum_vacuum_scale_factor='0.05');
+CREATE TABLE golden_dump.runs (
+    run_id text NOT NULL COLLATE pg_catalog."C",
+    incarnation integer NOT NULL,
+    shard integer NOT NULL,
+    workflow text NOT NULL,
+    version text NOT NULL,
+    status text NOT NULL,
+    attributes jsonb NOT NULL,
+    started_at bigint NOT NULL,
+    ended_at bigint,
+    parked text
+)
+WITH (fillfactor='80');
+CREATE TABLE golden_dump.shards (
+    shard integer NOT NULL,
+    epoch bigint DEFAULT 0 NOT NULL,
+    owner text DEFAULT ''::text NOT NULL,
+    last_batch bigint DEFAULT 0 NOT NULL,
+    published bigint DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='50', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_scale_factor='0');
+CREATE TABLE golden_dump.signals (
+    run_id text NOT NULL COLLATE pg_catalog."C",
+    message_id text NOT NULL COLLATE pg_catalog."C"
+);
+CREATE TABLE golden_dump.timers (
+    run_id text NOT NULL COLLATE pg_catalog."C",
+    incarnation integer NOT NULL,
+    timer_id text NOT NULL COLLATE pg_catalog."C",
+    shard integer NOT NULL,
+    due_at bigint NOT NULL
+)
+WITH (autovacuum_vacuum_threshold='20000', autovacuum_vacuum_scale_factor='0.05');
+CREATE TABLE golden_dump.tombstones (
+    run_id text NOT NULL COLLATE pg_catalog."C",
+    incarnation integer NOT NULL,
+    input_hash bytea NOT NULL,
+    ended_at bigint NOT NULL
+);
+INSERT INTO golden_dump.history VALUES ('done', 0, 1, 'RunStarted', '\xc301e6e9c35c6c1e1c8c14676f6c64656e5f73756d0231206170706c69636174696f6e2f6a736f6e000e5b312c322c335d0000020c636f6c6f757208626c75650000', 1796022475216580);
+INSERT INTO golden_dump.history VALUES ('done', 0, 2, 'StepScheduled', '\xc3011ba209384768b24218676f6c64656e5f616464233114676f6c64656e5f6164640873746570206170706c69636174696f6e2f6a736f6e00267b226f6e65223a302c226f74686572223a317d0000203fa4132b08690bc5513c66e5ce111f6a0e64656661756c74109a9999999999b93f00000000000008400000000000004e409a9999999999b93f00000000000000c0824000000000', 1796022475216580);
+INSERT INTO golden_dump.history VALUES ('done', 0, 3, 'StepCompleted', '\xc3018373d8fd7d6c49b318676f6c64656e5f616464233102206170706c69636174696f6e2f6a736f6e0002310000', 1796022475229361);
+INSERT INTO golden_dump.history VALUES ('done', 0, 4, 'StepScheduled', '\xc3011ba209384768b24218676f6c64656e5f616464233214676f6c64656e5f6164640873746570206170706c69636174696f6e2f6a736f6e00267b226f6e65223a312c226f74686572223a327d000020e771311f545ad92d3130add9c6b3c62e0e64656661756c74109a9999999999b93f00000000000008400000000000004e409a9999999999b93f00000000000000c0824000000000', 1796022475229361);
+INSERT INTO golden_dump.history VALUES ('done', 0, 5, 'StepCompleted', '\xc3018373d8fd7d6c49b318676f6c64656e5f616464233202206170706c69636174696f6e2f6a736f6e0002330000', 1796022475236462);
+INSERT INTO golden_dump.history VALUES ('done', 0, 6, 'StepScheduled', '\xc3011ba209384768b24218676f6c64656e5f616464233314676f6c64656e5f6164640873746570206170706c69636174696f6e2f6a736f6e00267b226f6e65223a332c226f74686572223a337d000020e336d4b6eaf0c9d471cdf50b7ec489510e64656661756c74109a9999999999b93f00000000000008400000000000004e409a9999999999b93f00000000000000c0824000000000', 1796022475236462);
+INSERT INTO golden_dump.history VALUES ('done', 0, 7, 'StepCompleted', '\xc3018373d8fd7d6c49b318676f6c64656e5f616464233302206170706c69636174696f6e2f6a736f6e0002360000', 1796022475238403);
+INSERT INTO golden_dump.history VALUES ('done', 0, 8, 'RunCompleted', '\xc3012d394e674778d323206170706c69636174696f6e2f6a736f6e0002360000', 1796022475238403);
+INSERT INTO golden_dump.history VALUES ('waits', 0, 1, 'RunStarted', '\xc301e6e9c35c6c1e1c8c36676f6c64656e5f77616974735f666f725f616e5f757067726164650231206170706c69636174696f6e2f6a736f6e00023100000000', 1796022475249469);
+INSERT INTO golden_dump.history VALUES ('waits', 0, 2, 'StepScheduled', '\xc3011ba209384768b24218676f6c64656e5f616464233114676f6c64656e5f6164640873746570206170706c69636174696f6e2f6a736f6e00267b226f6e65223a312c226f74686572223a317d0000206b04fdacaee9fd1b8ac9b3c5850dddd80e64656661756c74109a9999999999b93f00000000000008400000000000004e409a9999999999b93f00000000000000c0824000000000', 1796022475249469);
+INSERT INTO golden_dump.history VALUES ('waits', 0, 3, 'StepCompleted', '\xc3018373d8fd7d6c49b318676f6c64656e5f616464233102206170706c69636174696f6e2f6a736f6e0002320000', 1796022475252419);
+INSERT INTO golden_dump.history VALUES ('waits', 0, 4, 'TimerStarted', '\xc3011cdc7e376bb48bcd0e74696d65722331868bc796f9e9ca11', 1796022475252419);
+INSERT INTO golden_dump.inbox OVERRIDING SYSTEM VALUE VALUES (1, 'early', 'm1', 6, 'early', '\xc301dad7bf9cb5171b6c046d310a6561726c79206170706c69636174696f6e2f6a736f6e0020226265666f7265207468652072756e220000', 1796022475321316);
+INSERT INTO golden_dump.meta VALUES ('shards', '8');
+INSERT INTO golden_dump.meta VALUES ('installation', '87d36ea4bf844255b23c698f57254cd1');
+INSERT INTO golden_dump.meta VALUES ('log_identity', '{"cluster":"4322b6cae9eed05d","pipe.commands.v1":"bbe3847243f3f392","pipe.events.v1":"3ce267cad5cfc428","pipe.results.v1":"343363b0f7f6061e"}');
+INSERT INTO golden_dump.meta VALUES ('log_changed_at', '1796022475211579');
+INSERT INTO golden_dump.meta VALUES ('schema', '1');
+INSERT INTO golden_dump.runs VALUES ('done', 0, 1, 'golden_sum', '1', 'COMPLETED', '{"colour": "blue"}', 1796022475216580, 1796022475238403, NULL);
+INSERT INTO golden_dump.runs VALUES ('waits', 0, 0, 'golden_waits_for_an_upgrade', '1', 'RUNNING', '{}', 1796022475249469, NULL, NULL);
+INSERT INTO golden_dump.shards VALUES (3, 1, 'p-1a398e6b-9143-4c51-8a86-c72d91dcbe3c', 0, 0);
+INSERT INTO golden_dump.shards VALUES (4, 1, 'p-1a398e6b-9143-4c51-8a86-c72d91dcbe3c', 0, 0);
+INSERT INTO golden_dump.shards VALUES (5, 1, 'p-1a398e6b-9143-4c51-8a86-c72d91dcbe3c', 0, 0);
+INSERT INTO golden_dump.shards VALUES (7, 1, 'p-1a398e6b-9143-4c51-8a86-c72d91dcbe3c', 0, 0);
+INSERT INTO golden_dump.shards VALUES (1, 1, 'p-1a398e6b-9143-4c51-8a86-c72d91dcbe3c', 5, 2);
+INSERT INTO golden_dump.shards VALUES (0, 1, 'p-1a398e6b-9143-4c51-8a86-c72d91dcbe3c', 2, 1);
+INSERT INTO golden_dump.shards VALUES (2, 1, 'p-1a398e6b-9143-4c51-8a86-c72d91dcbe3c', 3, 1);
+INSERT INTO golden_dump.shards VALUES (6, 1, 'p-1a398e6b-9143-4c51-8a86-c72d91dcbe3c', 1, 0);
+INSERT INTO golden_dump.timers VALUES ('waits', 0, 'timer#1', 0, 4949622475252419);
+SELECT pg_catalog.setval('golden_dump.inbox_place_seq', 1, true);
+ALTER TABLE ONLY golden_dump.attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (run_id, incarnation, step_id);
+ALTER TABLE ONLY golden_dump.blobs
+    ADD CONSTRAINT blobs_pkey PRIMARY KEY (name);
+ALTER TABLE ONLY golden_dump.history
+    ADD CONSTRAINT history_pkey PRIMARY KEY (run_id, incarnation, seq);
+ALTER TABLE ONLY golden_dump.inbox
+    ADD CONSTRAINT inbox_pkey PRIMARY KEY (place);
+ALTER TABLE ONLY golden_dump.inbox
+    ADD CONSTRAINT inbox_run_id_message_id_key UNIQUE (run_id, message_id);
+ALTER TABLE ONLY golden_dump.meta
+    ADD CONSTRAINT meta_pkey PRIMARY KEY (key);
+ALTER TABLE ONLY golden_dump.outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (shard, number);
+ALTER TABLE ONLY golden_dump.runs
+    ADD CONSTRAINT runs_pkey PRIMARY KEY (run_id);
+ALTER TABLE ONLY golden_dump.shards
+    ADD CONSTRAINT shards_pkey PRIMARY KEY (shard);
+ALTER TABLE ONLY golden_dump.signals
+    ADD CONSTRAINT signals_pkey PRIMARY KEY (run_id, message_id);
+ALTER TABLE ONLY golden_dump.timers
+    ADD CONSTRAINT timers_pkey PRIMARY KEY (run_id, incarnation, timer_id);
+ALTER TABLE ONLY golden_dump.tombstones
+    ADD CONSTRAINT tombstones_pkey PRIMARY KEY (run_id);
+CREATE INDEX attempts_by_shard ON golden_dump.attempts USING btree (shard, resend_at);
+CREATE INDEX timers_by_time ON golden_dump.timers USING btree (due_at, timer_id, shard);
