@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 
 from holdfast.app.orchestrator.pipeline import Lost
 from holdfast.app.orchestrator.recovery import Recovery
+from holdfast.app.orchestrator.turn import DRAFT_BYTES
 from holdfast.app.records import Topics, Wire
 from holdfast.core import events as e
 from holdfast.core.commands import Addressed, CancelRun, CompleteStep, FireTimer, ResumeRun, TerminateRun
@@ -17,7 +19,7 @@ from holdfast.core.identity import shard_of
 from holdfast.core.payload import NOTHING, Payload
 from holdfast.core.run import CANCELLED, FAILED, PARKED, TERMINATED, DeadLetter
 from holdfast.ports.log import Outgoing
-from holdfast.ports.store import Committed, ShardBatch, Span, StoredEvent
+from holdfast.ports.store import Committed, Fenced, ShardBatch, Span, StoredEvent
 from holdfast.sdk.definitions import Retry, StepError, Workflow, signal, step, versions, workflow
 from tests.integration.running import (
     CODEC,
@@ -65,6 +67,16 @@ async def pipe_flaky(name: str) -> str:
 @step(retry=Retry(attempts=1))
 async def pipe_say(text: str) -> str:
     raise ValueError(text)
+
+
+@step
+async def pipe_length(text: str) -> int:
+    return len(text)
+
+
+@workflow
+async def pipe_wordy(size: int) -> int:
+    return sum(await asyncio.gather(*(pipe_length("x" * size) for _ in range(8))))
 
 
 @step(queue="elsewhere")
@@ -155,6 +167,23 @@ async def test_the_same_start_twice_is_one_run(file: Path) -> None:
         await engine.submit("r", start("pipe_three", 1))
         await assert_whole(engine.store, "r")
         assert set(executed.values()) == {1}
+
+
+async def test_a_commit_is_cut_by_the_bytes_that_it_would_write(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size, sizes = 200_000, []
+    async with process(file) as engine:
+        commit = engine.store.commit
+
+        async def listening(batch: Mapping[int, ShardBatch]) -> Committed | Fenced:
+            sizes.append(sum(len(one.data) for written in batch.values() for one in written.events))
+            return await commit(batch)
+
+        monkeypatch.setattr(engine.store, "commit", listening)
+        for number in range(12):
+            await engine.start("pipe_wordy", f"r{number}", size)
+        for number in range(12):
+            assert await engine.result(f"r{number}") == 8 * size
+    assert max(sizes) < DRAFT_BYTES + 9 * size
 
 
 async def test_another_start_under_the_same_id_is_a_dead_letter(file: Path) -> None:

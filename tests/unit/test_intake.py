@@ -6,7 +6,15 @@ import pytest
 
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.app.orchestrator.draft import Input, Redirect, positions_of
-from holdfast.app.orchestrator.intake import BACKLOG, SLICE, SLICE_BYTES, SWEPT_BACKLOG, SWEPT_SHARE, Intake
+from holdfast.app.orchestrator.intake import (
+    BACKLOG,
+    RESULTS_BACKLOG,
+    SLICE,
+    SLICE_BYTES,
+    SWEPT_BACKLOG,
+    SWEPT_SHARE,
+    Intake,
+)
 from holdfast.app.orchestrator.record_reader import RecordReader, as_command
 from holdfast.app.records import Topics, Wire
 from holdfast.app.schemas import SchemaCache
@@ -21,7 +29,7 @@ from holdfast.core.commands import (
 )
 from holdfast.core.effects import STATES, SUCCEEDED
 from holdfast.core.identity import shard_of
-from holdfast.core.payload import NOTHING
+from holdfast.core.payload import NOTHING, Payload
 from holdfast.core.retry import Failure
 from holdfast.ports.log import Record
 
@@ -219,3 +227,68 @@ async def test_a_backlog_of_large_records_asks_for_no_more() -> None:
     assert not waiting.done()
     await box.next_slice()
     await asyncio.wait_for(waiting, 5)
+
+
+def result(run_id: str, number: int = 1, data: bytes = b"1") -> StepResult:
+    return StepResult(run_id=run_id, incarnation=0, step_id=f"s#{number}", attempt=1, result=Payload(data=data))
+
+
+async def test_the_results_of_a_huge_run_do_not_stand_before_those_of_others() -> None:
+    box = intake()
+    for number in range(10 * SLICE):
+        box.put_result(result("huge", number))
+    box.put_result(result("small"))
+    box.put_result(result("little"))
+    taken = names(await box.next_slice())
+    assert {"small", "little"} < set(taken)
+    assert len(taken) == SLICE
+
+
+async def test_the_results_of_one_run_keep_their_order() -> None:
+    box = intake()
+    for number in range(5):
+        for run_id in ("a", "b", "c"):
+            box.put_result(result(run_id, number))
+    taken = [one.command for one in await box.next_slice() if one.run_id == "b"]
+    assert taken == [CompleteStep(step_id=f"s#{number}", attempt=1, result=Payload(data=b"1")) for number in range(5)]
+
+
+async def test_records_keep_the_order_of_the_log_and_have_half_of_a_slice_beside_a_backlog_from_within() -> None:
+    box = intake()
+    for number in range(2 * SLICE):
+        box.put_result(result("huge", number))
+    box.put_records([record(f"r{number}") for number in range(SLICE)])
+    first, second = await box.next_slice(), await box.next_slice()
+    read = [one.run_id for one in first + second if one.origin is not None]
+    assert read == [f"r{number}" for number in range(SLICE)]
+    assert len([one for one in first if one.origin is not None]) == SLICE // 2
+
+
+async def test_a_slice_is_cut_by_the_bytes_of_its_results() -> None:
+    box = intake()
+    for number in range(5):
+        box.put_result(result("a", number, b"\x00" * (SLICE_BYTES // 2)))
+    assert [len(await box.next_slice()) for _ in range(3)] == [2, 2, 1]
+
+
+async def test_no_further_step_is_executed_while_too_many_results_wait() -> None:
+    box = intake()
+    for number in range(RESULTS_BACKLOG):
+        box.put_result(result("huge", number))
+    waiting = asyncio.create_task(box.room_for_results())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await box.next_slice()
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_what_is_discarded_of_a_backlog_makes_room() -> None:
+    box = intake()
+    for number in range(RESULTS_BACKLOG):
+        box.put_result(result("lost", number))
+    box.put_result(result("kept"))
+    waiting = asyncio.create_task(box.room_for_results())
+    await asyncio.sleep(0)
+    assert len(box.discard(lambda one: one.run_id == "lost")) == RESULTS_BACKLOG
+    await asyncio.wait_for(waiting, 5)
+    assert names(await box.next_slice()) == ["kept"]

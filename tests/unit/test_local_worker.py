@@ -14,7 +14,7 @@ from holdfast.adapters.sqlite import SqliteLedger, SqliteStore
 from holdfast.app.effects.execute import carrier
 from holdfast.app.executor.invocation import Invoker
 from holdfast.app.worker.execute import Execution
-from holdfast.app.worker.local_dispatch import LocalWorker
+from holdfast.app.worker.local_dispatch import IN_A_ROW, LocalWorker
 from holdfast.core.asks import Ask
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import Payload
@@ -109,7 +109,9 @@ class Here:
             invoker=Invoker(concurrency),
         )
         self.invoker = effects.invoker
-        self.worker = LocalWorker(Execution(store, effects), self._hear, concurrency=concurrency)
+        self.worker = LocalWorker(Execution(store, effects), self._hear, concurrency=concurrency, room=self._has_room)
+        self.room = asyncio.Event()
+        self.room.set()
         self.said: dict[str, StepResult] = {}
         self._news = asyncio.Event()
 
@@ -117,10 +119,15 @@ class Here:
         self.said[result.step_id] = result
         self._news.set()
 
-    def hand_over(self, name: str, step_id: str, data: bytes = b"1", timeout: float = 60.0) -> None:
+    async def _has_room(self) -> None:
+        await self.room.wait()
+
+    def hand_over(
+        self, name: str, step_id: str, data: bytes = b"1", timeout: float = 60.0, run_id: str = "run"
+    ) -> None:
         self.worker.submit(
             ExecuteStep(
-                run_id="run",
+                run_id=run_id,
                 incarnation=0,
                 step_id=step_id,
                 attempt=1,
@@ -190,6 +197,36 @@ async def test_steps_that_do_not_wait_share_one_task(here: Callable[..., Here]) 
     assert [one.value(f"quick#{number}") for number in range(5)] == [b"2"] * 5
     assert len(set(seen.get())) == 1
     assert seen.get()[0] is not None
+
+
+async def test_the_steps_of_a_huge_run_do_not_stand_before_those_of_others(here: Callable[..., Here]) -> None:
+    one = here()
+    for number in range(1_000):
+        one.hand_over("local_quick", f"quick#{number}", run_id="huge")
+    one.hand_over("local_quick", "small#1", run_id="small")
+    await one.hears("small#1", "quick#999")
+    assert list(one.said).index("small#1") <= 1
+
+
+async def test_steps_that_do_not_wait_let_others_go_on_all_the_same(here: Callable[..., Here]) -> None:
+    one = here()
+    for number in range(10 * IN_A_ROW):
+        one.hand_over("local_quick", f"quick#{number}")
+    await one.hears("quick#0")
+    assert len(one.said) == IN_A_ROW
+
+
+async def test_no_further_step_begins_while_results_have_no_room(here: Callable[..., Here]) -> None:
+    one = here()
+    one.room.clear()
+    for number in range(2 * IN_A_ROW):
+        one.hand_over("local_quick", f"quick#{number}")
+    await one.hears("quick#0")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await one.hears(f"quick#{IN_A_ROW}")
+    one.room.set()
+    await one.hears(*(f"quick#{number}" for number in range(2 * IN_A_ROW)))
 
 
 async def test_a_step_that_waits_holds_nobody_up(here: Callable[..., Here]) -> None:

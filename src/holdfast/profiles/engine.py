@@ -119,7 +119,7 @@ class Engine:
         self._effects = effects_of(profile, self.process, self.invoker, Quarantine(isolation, self._deaths))
         execution = Execution(profile.store, self._effects, self._deaths, self._meter)
         if orchestrator and worker and local:
-            self._local = LocalWorker(execution, self._put_result, concurrency=concurrency)
+            self._local = LocalWorker(execution, self._put_result, concurrency=concurrency, room=self._room_for_results)
         if orchestrator:
             wanted = frozenset(queues)
             self.orchestrator = orchestrator_of(
@@ -189,6 +189,10 @@ class Engine:
     def _put_result(self, result: StepResult) -> None:
         if self.orchestrator is not None:
             self.orchestrator.put_result(result)
+
+    async def _room_for_results(self) -> None:
+        if self.orchestrator is not None:
+            await self.orchestrator.room_for_results()
 
     async def start(self) -> None:
         """Begin to serve, and wait until shards and queues are here."""

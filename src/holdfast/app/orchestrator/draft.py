@@ -122,6 +122,8 @@ class Draft:
         self.asked_again: list[Input] = []
         self.answered: list[AttemptRow] = []
         self.answers: Mapping[str, Answer] | None = None
+        self.size = 0
+        """Bytes of the events and large payloads in it."""
 
     def verdicts(self) -> list[Input]:
         """Put the ledger's answers to the runs; those that were lost are asked for again."""

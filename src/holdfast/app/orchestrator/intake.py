@@ -5,6 +5,8 @@ Laws of this file:
 - What the sweeper finds waits in a lane of its own, with a share of each slice: however much is overdue, it neither
   holds up live work nor waits for it to end.
 - What waits is bounded in number and in bytes: who brings more asks for room first. So is a slice.
+- Records are handled in the order of the log: an offset says that all before it is done. What comes from within the
+  process has no offset, and there runs take turns: the thousand results of one do not stand before the one of another.
 - How a record becomes an input: record_reader.py.
 """
 
@@ -12,16 +14,19 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from holdfast.app.fair_queue import FairQueue
 from holdfast.app.orchestrator.draft import Input
 from holdfast.app.orchestrator.record_reader import RecordReader, as_command
-from holdfast.core.commands import StepResult
+from holdfast.core.commands import CompleteStep, HearChild, HearLedger, StepResult
 from holdfast.core.identity import shard_of
 from holdfast.ports.log import Record
 
 SLICE = 192
-"""Inputs of a slice; `SLICE_BYTES` bounds those that came as records."""
+"""Inputs of a slice; `SLICE_BYTES` bounds their records and results."""
 SLICE_BYTES = 8 * 1024 * 1024
 BACKLOG = 4_096
+RESULTS_BACKLOG = 1_024
+"""Inputs from within beyond which this process executes no further step: some slices, so that none is waited for."""
 BACKLOG_BYTES = 64 * 1024 * 1024
 SWEPT_SHARE = 24
 """Inputs of a slice that are the sweeper's beside live work. Each brings a run back to memory, which takes long."""
@@ -36,21 +41,34 @@ class Intake:
         self._reader = reader
         self._shards = shards
         self._again: deque[list[Input]] = deque()
-        self._fresh: deque[Input] = deque()
+        self._records: deque[Input] = deque()
+        self._within: FairQueue[Input] = FairQueue()  # results, timers and commands of this process, by their runs
         self._swept: deque[Input] = deque()
-        self._bytes = 0  # of the fresh ones
+        self._bytes = 0  # of records and of what comes from within
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._results_room = asyncio.Event()
+        self._results_room.set()
 
     def __len__(self) -> int:
-        return len(self._fresh) + len(self._swept) + sum(map(len, self._again))
+        return self._fresh + len(self._swept) + sum(map(len, self._again))
+
+    @property
+    def _fresh(self) -> int:
+        return len(self._records) + len(self._within)
 
     def put(self, inputs: Iterable[Input]) -> None:
-        self._fresh.extend(inputs)
+        """Take what comes from within the process."""
+        for one in inputs:
+            self._bytes += weight(one)
+            self._within.put(one.run_id, one)
+        self._note_filled()
+
+    def _note_filled(self) -> None:
         if self._fresh:
             self._filled.set()
-        if len(self._fresh) >= BACKLOG:
+        if self._fresh >= BACKLOG or self._bytes >= BACKLOG_BYTES:
             self._room.clear()
 
     def put_swept(self, inputs: Iterable[Input]) -> None:
@@ -65,18 +83,21 @@ class Intake:
 
     def put_result(self, result: StepResult) -> None:
         """Take a result that was handed over in memory."""
-        shard = shard_of(result.run_id, self._shards)
-        self._fresh.append(Input(shard, result.run_id, as_command(result), result.incarnation))
+        run_id = result.run_id
+        one = Input(shard_of(run_id, self._shards), run_id, as_command(result), result.incarnation)
+        self._bytes += weight(one)
+        self._within.put(run_id, one)
         self._filled.set()
+        if len(self._within) >= RESULTS_BACKLOG or self._bytes >= BACKLOG_BYTES:
+            self._results_room.clear()
 
     def put_records(self, records: Iterable[Record], reading: int = 0) -> None:
         """Sort records of the commands and results topics; what is not for us is redirected in its turn."""
         read = self._reader.read
         found = [read(record, reading) for record in records]
         self._bytes += sum(map(weight, found))
-        self.put(found)
-        if self._bytes >= BACKLOG_BYTES:
-            self._room.clear()
+        self._records.extend(found)
+        self._note_filled()
 
     def again(self, inputs: list[Input]) -> None:
         """Feed inputs of a failed commit again, before everything else, as a slice of their own."""
@@ -103,32 +124,52 @@ class Intake:
         return taken
 
     def _take_fresh(self, most: int) -> list[Input]:
+        """Take records and what comes from within, half and half where both wait."""
+        records, within = self._records, self._within
+        from_log = min(len(records), max(most // 2, most - len(within)))
         taken: list[Input] = []
         size = 0
-        while self._fresh and len(taken) < most and size < SLICE_BYTES:
-            one = self._fresh.popleft()
+        while from_log and size < SLICE_BYTES:
+            one = records.popleft()
             size += weight(one)
             taken.append(one)
+            from_log -= 1
+        from_within = min(len(within), most - len(taken))
+        while from_within and size < SLICE_BYTES:
+            one = within.take()
+            size += weight(one)
+            taken.append(one)
+            from_within -= 1
         self._bytes -= size
         self._make_room()
         return taken
 
     def _make_room(self) -> None:
-        if len(self._fresh) < BACKLOG and self._bytes < BACKLOG_BYTES:
+        if self._bytes >= BACKLOG_BYTES:
+            return
+        if self._fresh < BACKLOG:
             self._room.set()
+        if len(self._within) < RESULTS_BACKLOG:
+            self._results_room.set()
 
     async def room(self) -> None:
         """Wait until there is room for more records."""
         await self._room.wait()
 
+    async def room_for_results(self) -> None:
+        """Wait until there is room for more results of steps that this process executes."""
+        await self._results_room.wait()
+
     def discard(self, drop: Callable[[Input], bool]) -> list[Input]:
         """Take out what waits and is not for us any more; returns it."""
         dropped = [one for batch in self._again for one in batch if drop(one)]
-        dropped += [one for one in (*self._fresh, *self._swept) if drop(one)]
+        dropped += [one for one in self._records if drop(one)]
+        dropped += self._within.discard(drop)
+        dropped += [one for one in self._swept if drop(one)]
         self._again = deque(kept for batch in self._again if (kept := [one for one in batch if not drop(one)]))
-        self._fresh = deque(one for one in self._fresh if not drop(one))
+        self._records = deque(one for one in self._records if not drop(one))
         self._swept = deque(one for one in self._swept if not drop(one))
-        self._bytes = sum(map(weight, self._fresh))
+        self._bytes = sum(map(weight, self._records)) + sum(map(weight, self._within))
         self._make_room()
         return dropped
 
@@ -137,5 +178,10 @@ class Intake:
 
 
 def weight(one: Input) -> int:
-    """Give the bytes of the record that an input came as."""
-    return 0 if one.origin is None else len(one.origin.value)
+    """Give the bytes that an input holds: of the record that it came as, or of the result that was handed over."""
+    if one.origin is not None:
+        return len(one.origin.value)
+    command = one.command
+    if isinstance(command, (CompleteStep, HearLedger, HearChild)) and command.result is not None:
+        return len(command.result.data)
+    return 0

@@ -204,6 +204,10 @@ class Orchestrator:
         """Take the result of a step that this very process executed."""
         self._intake.put_result(result)
 
+    async def room_for_results(self) -> None:
+        """Wait until there is room for more results: before that no further step is to be executed here."""
+        await self._intake.room_for_results()
+
     def submit(self, addressed: Addressed) -> asyncio.Future[bool]:
         """Take a command directly; the future is done when what follows from it is committed: False if nothing did.
 

@@ -4,6 +4,7 @@ Laws of this file:
 - Pure work in memory: no await between the first input of a slice and its draft.
 - One run's trouble is that run's alone: what raises in our own code parks the run, and the slice goes on.
 - Code that takes its time does not add up: a slice ends early when it has taken long, and the process is heard of.
+- Nor does code that says much: a slice ends early when its draft holds `DRAFT_BYTES`.
 """
 
 import logging
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 
 BEATS = 1
 """How many looks of the watchdog, some quarters of a second apart, a slice may last before it is cut."""
+DRAFT_BYTES = 8 * 1024 * 1024
+"""Bytes of a draft beyond which no further input is handled in it: as many as its inputs may have (intake.py)."""
 ANSWERED = 10_000
 """Questions of the sweeper that are remembered, more than can wait at once. What was sent again is another row."""
 RECORDED = (
@@ -105,7 +108,7 @@ class Turns:
             if one.run_id:
                 # Even a command that changes nothing is decided by the owner alone: its shard is fenced, too.
                 draft.batch(one.shard)
-            if PULSE.beats > enough:
+            if PULSE.beats > enough or draft.size >= DRAFT_BYTES:
                 draft.inputs = inputs[:number]
                 break
         self._live.drop(draft.done_with)  # not before: the rest of the slice was looked up with them in memory
@@ -294,6 +297,8 @@ class Turns:
             draft.touched[run_id] = live
             live.uncommitted += 1
         draft.batch(shard).events += stored
+        for one in stored:
+            draft.size += len(one.data)
         if self._publishes:  # else the log lives in the store's own file, and history is its record
             draft.span(run_id, stored)
             draft.happened.append((stored, at, live.trace))
@@ -305,6 +310,7 @@ class Turns:
             draft.span(run_id, stored)  # a dead letter is published in any case
         if live.program is not None and (blobs := live.program.take_blobs()):
             draft.blobs.update(blobs)
+            draft.size += sum(map(len, blobs.values()))
         if (
             after.status != before.status
             or after.parked is not before.parked

@@ -1,19 +1,29 @@
 """The worker of one process with its orchestrator: tasks come in memory, after their commit, and results go back so.
 
-Law of this file: one that is here already is not taken twice; what a step leaves in its context or its task is not for
-the next one to find.
+Laws of this file:
+- One that is here already is not taken twice.
+- What a step leaves in its context or its task is not for the next one to find.
+- Runs take turns, and steps that wait for nothing let others go on: the orchestrator, and who brings further tasks.
+- No step is executed whose result would find no room.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from typing import Any
 
 from holdfast.app.executor.invocation import Withdrawn
+from holdfast.app.fair_queue import FairQueue
 from holdfast.app.worker.execute import Execution
 from holdfast.app.worker.worker import CONCURRENCY
 from holdfast.core.commands import ExecuteStep, StepResult
+
+IN_A_ROW = 64
+"""Steps that one runner executes, if none of them waits, before it lets others go on: about a millisecond of them."""
+
+
+async def _unbounded() -> None:
+    """There is always room."""
 
 
 class LocalWorker:
@@ -28,12 +38,18 @@ class LocalWorker:
     """
 
     def __init__(
-        self, execution: Execution, sink: Callable[[StepResult], None], *, concurrency: int = CONCURRENCY
+        self,
+        execution: Execution,
+        sink: Callable[[StepResult], None],
+        *,
+        concurrency: int = CONCURRENCY,
+        room: Callable[[], Awaitable[None]] = _unbounded,
     ) -> None:
         self._execution = execution
         self._sink = sink
+        self._room = room
         self._free = concurrency
-        self._waiting: deque[ExecuteStep] = deque()
+        self._waiting: FairQueue[ExecuteStep] = FairQueue()
         self._taken_care_of = False  # a runner is there, or coming, that takes what is in line
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[tuple[str, int, str, int]] = set()
@@ -49,7 +65,7 @@ class LocalWorker:
         if task.guard is not None and self._free > 0:
             self._begin(self._work_apart(task))
             return
-        self._waiting.append(task)
+        self._waiting.put(task.run_id, task)
         self._take_care()
 
     def _take_care(self) -> None:
@@ -75,6 +91,7 @@ class LocalWorker:
     async def _work(self) -> None:
         mine = True  # what is in line is ours to take
         this = asyncio.current_task()
+        executed = 0
 
         def waits() -> None:
             nonlocal mine
@@ -85,7 +102,11 @@ class LocalWorker:
         try:
             # What a step left behind in its context or its task is not for the next one to find.
             while mine and self._waiting and copy_context() == self._context and not (this and this.cancelling()):
-                await self._execute(self._waiting.popleft(), waits)
+                await self._execute(self._waiting.take(), waits)
+                executed += 1
+                if not executed % IN_A_ROW:
+                    await asyncio.sleep(0)
+                    await self._room()
         finally:
             self._free += 1
             if mine:
@@ -124,7 +145,7 @@ class LocalWorker:
         """
         self._draining = True
         while len(self._waiting) > max(self._free, 0):
-            self._waiting.pop()
+            self._waiting.take()
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline
         while self._running and (left := until - loop.time()) > 0:
