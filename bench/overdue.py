@@ -30,7 +30,9 @@ from holdfast.core.identity import shard_of
 from holdfast.core.payload import Payload
 from holdfast.core.replay import advance
 from holdfast.core.run import Run
-from holdfast.ports.store import AttemptRow, Committed, RunRow, ShardBatch, Store, StoredEvent
+from holdfast.ports.journal import Committed, RunRow, ShardBatch, StoredEvent
+from holdfast.ports.store import Store
+from holdfast.ports.timers import AttemptRow
 from holdfast.profiles import install
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.services import serve

@@ -16,7 +16,7 @@ from examples.demo.processes import ROOT
 from examples.providers.book import charged_twice, read_book
 from holdfast import Client, RunHandle
 from holdfast.ports.log import Unreachable
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from holdfast.settings import load
 
 NOTES = ROOT / "examples" / "data" / "notes.jsonl"

@@ -29,8 +29,9 @@ from holdfast.core.identity import run_id as checked
 from holdfast.core.payload import claim_check, same
 from holdfast.core.retry import Failure
 from holdfast.core.run import RUN_EXISTS, UNFIT_SIGNAL, DeadLetter
+from holdfast.ports.journal import RunRow
 from holdfast.ports.ledger import Story
-from holdfast.ports.store import RunRow, Unavailable
+from holdfast.ports.unavailable import Unavailable
 from holdfast.profiles import open_profile
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile

@@ -18,7 +18,7 @@ from holdfast.core.retry import Failure
 from holdfast.core.run import PARKED, RUNNING, SUSPENDED, WORKER_DIED, Run, evolve
 from holdfast.core.sharing import ordered
 from holdfast.ports.codec import Codec
-from holdfast.ports.store import RunRow, StoredEvent, StoredRun
+from holdfast.ports.journal import RunRow, StoredEvent, StoredRun
 
 SCHEDULED = "SCHEDULED"
 RETRYING = "RETRYING"

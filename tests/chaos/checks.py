@@ -17,7 +17,7 @@ from examples.demo.orders import Customers
 from examples.providers.book import charged_twice, read_book
 from holdfast import Client
 from holdfast.core.events import OUTCOMES, StepCompleted, StepScheduled
-from holdfast.ports.store import StoredRun
+from holdfast.ports.journal import StoredRun
 
 ENDINGS = frozenset(kind.__name__ for kind in OUTCOMES)
 STEPS = frozenset({"read_prescription#1", "reserve#1", "grind#1", "charge#1"})

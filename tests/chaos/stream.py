@@ -22,7 +22,7 @@ from holdfast.core.identity import shard_of
 from holdfast.core.payload import Payload
 from holdfast.core.run import ENDED
 from holdfast.ports.log import Outgoing, TopicMissing, Unreachable
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from tests.chaos.order import PAYS, Order, Parcel
 from tests.chaos.world import Place
 

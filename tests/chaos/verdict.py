@@ -14,7 +14,7 @@ import msgspec
 from examples.providers.book import Charge, read_book
 from holdfast import Client
 from holdfast.core.events import RunCompleted
-from holdfast.ports.store import StoredRun
+from holdfast.ports.journal import StoredRun
 from tests.chaos.checks import faults_of, published
 from tests.chaos.entries import entered
 from tests.chaos.order import PAYMENTS, Delivered, Receipt

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.ports.databases import CommitUnclear, Databases, TransactionEnded, UnknownDatabase
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from holdfast.testing.conformance.databases import HASH, DatabasesConformance, Orders, attempt, order
 from tests.integration.postgres import CutCable, Link, waits_for_a_lock
 from tests.servers import Servers

@@ -17,7 +17,8 @@ from holdfast.adapters.sqlite.schema import known
 from holdfast.adapters.sqlite.statements import change_effects, statement
 from holdfast.core.asks import Cancel, Doubt, Prove
 from holdfast.core.effects import SUCCEEDED
-from holdfast.ports.store import NotInstalled, Unavailable
+from holdfast.ports.installation import NotInstalled
+from holdfast.ports.unavailable import Unavailable
 from holdfast.testing.conformance.effects import RECEIPT, begin, effect, plan
 from holdfast.testing.conformance.ledger import LedgerConformance
 from holdfast.testing.conformance.rows import SHARDS, Writer, owner

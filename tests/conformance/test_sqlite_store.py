@@ -14,10 +14,12 @@ import pytest
 from holdfast.adapters.migrations import migrations
 from holdfast.adapters.sqlite import AlreadyRunning, EngineLock, SqliteStore
 from holdfast.adapters.sqlite.statements import statement
-from holdfast.ports.store import NewerSchema, RunRow, Unavailable
+from holdfast.ports.installation import NewerSchema
+from holdfast.ports.journal import RunRow
+from holdfast.ports.unavailable import Unavailable
+from holdfast.testing.conformance.queries import wait_for_run
 from holdfast.testing.conformance.rows import SHARDS, owner
 from holdfast.testing.conformance.store import StoreConformance
-from holdfast.testing.conformance.work import wait_for_run
 
 
 class TestSqliteStore(StoreConformance):

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from holdfast.ports.journal import StoredEvent
 from holdfast.ports.schemas import WriterSchema
-from holdfast.ports.store import StoredEvent
 
 FOLDER = Path(__file__).parent
 HISTORIES = FOLDER / "histories"

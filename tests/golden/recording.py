@@ -13,7 +13,7 @@ import msgspec
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.core.payload import Payload
 from holdfast.core.run import ENDED, PARKED
-from holdfast.ports.store import StoredEvent, StoredRun
+from holdfast.ports.journal import StoredEvent, StoredRun
 from tests.golden import files
 from tests.golden.files import Golden, GoldenRun
 from tests.golden.telling import Story

@@ -19,8 +19,9 @@ from holdfast.core.asks import SUCCEED
 from holdfast.core.commands import ResolveEffect
 from holdfast.core.payload import Payload
 from holdfast.core.run import COMPLETED, PARKED
+from holdfast.ports.installation import NewerSchema
 from holdfast.ports.ledger import Ledger
-from holdfast.ports.store import NewerSchema, Store
+from holdfast.ports.store import Store
 from tests.golden.stores import DONE, DUMPS, EARLY, NAMESPACE, UNCLEAR, WAITS, dump_of, engine
 from tests.golden.telling import told
 from tests.integration.running import SHARDS, Process, assert_whole, signal_of

@@ -21,7 +21,7 @@ from holdfast import Client
 from holdfast.client import RunHandle
 from holdfast.core.commands import RunOutcome
 from holdfast.core.events import RunParked
-from holdfast.ports.store import RunRow
+from holdfast.ports.journal import RunRow
 from holdfast.settings import load
 from tests.integration.commandline import HOLDFAST, environment
 from tests.servers import Servers

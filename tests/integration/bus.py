@@ -18,7 +18,7 @@ import msgspec
 from holdfast import Client
 from holdfast.core import events as e
 from holdfast.core.run import ENDED
-from holdfast.ports.store import StoredRun
+from holdfast.ports.journal import StoredRun
 from holdfast.profiles import install
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.services import serve

@@ -6,25 +6,22 @@ Law: whatever it answers is true. A fenced commit was fenced by a real `take`, a
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
-from holdfast.ports.store import (
-    AttemptPage,
-    AttemptRow,
+from holdfast.ports.journal import (
     BadData,
     Committed,
     Fenced,
     InboxRow,
     OutboxRow,
     RunRow,
-    ServerFault,
     ShardBatch,
     ShardRow,
     Span,
-    Store,
     StoredEvent,
     StoredRun,
-    TimerRow,
-    Unavailable,
 )
+from holdfast.ports.store import Store
+from holdfast.ports.timers import AttemptPage, AttemptRow, TimerRow
+from holdfast.ports.unavailable import ServerFault, Unavailable
 
 Batch = Mapping[int, ShardBatch]
 Fault = Callable[[Store, Batch], Awaitable[Committed | Fenced]]

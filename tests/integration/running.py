@@ -27,16 +27,18 @@ from holdfast.app.log_identity import remember
 from holdfast.app.orchestrator.draft import Input
 from holdfast.app.orchestrator.pipeline import CACHE_BYTES, Orchestrator
 from holdfast.app.orchestrator.programs import latest_version, programs
-from holdfast.app.records import Topics
 from holdfast.app.worker.execute import Execution
 from holdfast.app.worker.local_dispatch import LocalWorker
 from holdfast.core import events as e
 from holdfast.core.commands import Addressed, Command, SignalRun, StartRun
 from holdfast.core.payload import Payload
 from holdfast.core.run import ENDED, PARKED
+from holdfast.ports.journal import StoredRun
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import Log, Record, Topic
-from holdfast.ports.store import Store, StoredRun, Unavailable
+from holdfast.ports.store import Store
+from holdfast.ports.topics import Topics
+from holdfast.ports.unavailable import Unavailable
 
 NAMESPACE = "pipe"
 SHARDS = 8

@@ -18,7 +18,10 @@ from holdfast.core.identity import shard_of
 from holdfast.core.payload import Payload
 from holdfast.core.retry import Failure
 from holdfast.core.run import DeadLetter
-from holdfast.ports.store import AttemptRow, Committed, Fenced, ServerFault, ShardBatch, Store
+from holdfast.ports.journal import Committed, Fenced, ShardBatch
+from holdfast.ports.store import Store
+from holdfast.ports.timers import AttemptRow
+from holdfast.ports.unavailable import ServerFault
 from holdfast.sdk.definitions import Retry, signal, step, workflow
 from tests.integration.faults import (
     Fault,

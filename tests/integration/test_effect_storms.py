@@ -14,8 +14,9 @@ from holdfast.core.asks import Ask
 from holdfast.core.commands import CancelRun, TerminateRun
 from holdfast.core.effects import PARKED, SUCCEEDED, Effect
 from holdfast.core.run import ENDED
+from holdfast.ports.journal import Committed, Fenced
 from holdfast.ports.ledger import Answer
-from holdfast.ports.store import Committed, Fenced, Unavailable
+from holdfast.ports.unavailable import Unavailable
 from holdfast.sdk.definitions import Retry, StepError, seconds, workflow
 from holdfast.sdk.effects import effect
 from holdfast.sdk.sending import NotSent, Refused

@@ -13,8 +13,8 @@ from holdfast.core.asks import SUCCEED
 from holdfast.core.commands import CancelRun, ResolveEffect, TerminateRun
 from holdfast.core.payload import Payload
 from holdfast.core.run import CANCELLED, COMPLETED, FAILED, PARKED, TERMINATED
+from holdfast.ports.journal import StoredRun
 from holdfast.ports.ledger import Story
-from holdfast.ports.store import StoredRun
 from holdfast.sdk.definitions import Retry, StepError, seconds, step, workflow
 from holdfast.sdk.effects import effect
 from holdfast.sdk.sending import NotSent, Refused, Unclear

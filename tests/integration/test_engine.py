@@ -8,7 +8,7 @@ from holdfast.adapters.sqlite import EmbeddedLog, SqliteDeaths, SqliteLedger, Sq
 from holdfast.core.commands import Addressed, Command
 from holdfast.core.identity import shard_of
 from holdfast.ports.recorder import UNRECORDED
-from holdfast.ports.store import AttemptRow
+from holdfast.ports.timers import AttemptRow
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
 from holdfast.sdk.definitions import signal, step, workflow

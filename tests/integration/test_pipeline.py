@@ -12,14 +12,15 @@ import pytest
 from holdfast.app.orchestrator.pipeline import Lost
 from holdfast.app.orchestrator.recovery import Recovery
 from holdfast.app.orchestrator.turn import DRAFT_BYTES
-from holdfast.app.records import Topics, Wire
+from holdfast.app.records import Wire
 from holdfast.core import events as e
 from holdfast.core.commands import Addressed, CancelRun, CompleteStep, FireTimer, ResumeRun, TerminateRun
 from holdfast.core.identity import shard_of
 from holdfast.core.payload import NOTHING, Payload
 from holdfast.core.run import CANCELLED, FAILED, PARKED, TERMINATED, DeadLetter
+from holdfast.ports.journal import Committed, Fenced, ShardBatch, Span, StoredEvent
 from holdfast.ports.log import Outgoing
-from holdfast.ports.store import Committed, Fenced, ShardBatch, Span, StoredEvent
+from holdfast.ports.topics import Topics
 from holdfast.sdk.definitions import Retry, StepError, Workflow, signal, step, versions, workflow
 from tests.integration.running import (
     CODEC,

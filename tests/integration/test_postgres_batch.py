@@ -6,8 +6,8 @@ from holdfast.adapters.ledger import flat
 from holdfast.adapters.postgres.arrays import binaries, flags, numbers, numbers_or_none, texts
 from holdfast.adapters.postgres.commit import TRIM_EVERY, collapsed, laid_out, moved
 from holdfast.core.asks import Ask, Cancel
+from holdfast.ports.journal import BadData, RunRow, ShardBatch, Span
 from holdfast.ports.judging import judge
-from holdfast.ports.store import BadData, RunRow, ShardBatch, Span
 from holdfast.testing.conformance.effects import effect
 from holdfast.testing.conformance.rows import SECOND, attempt, event, run, timer, waiting
 

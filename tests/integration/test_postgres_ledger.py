@@ -11,7 +11,9 @@ from holdfast.adapters.postgres import PostgresLedger, PostgresStore
 from holdfast.adapters.postgres.schema import known
 from holdfast.core.asks import Cancel, Close, Prove
 from holdfast.core.effects import INFLIGHT, SUCCEEDED
-from holdfast.ports.store import BadData, Committed, NotInstalled, Unavailable
+from holdfast.ports.installation import NotInstalled
+from holdfast.ports.journal import BadData, Committed
+from holdfast.ports.unavailable import Unavailable
 from holdfast.testing.conformance.effects import RECEIPT, begin, effect, plan
 from holdfast.testing.conformance.rows import SHARDS, Writer, owner
 from tests.integration.postgres import CutCable, Link, opened, waits_for_a_lock

@@ -13,11 +13,14 @@ from psycopg import sql
 from holdfast.adapters.postgres import PostgresStore
 from holdfast.adapters.postgres.commit import laid_out, moves_laid_out
 from holdfast.adapters.postgres.statements import Statement, statement
+from holdfast.ports.installation import NewerSchema
+from holdfast.ports.journal import BadData, Committed, Fenced, ShardBatch
 from holdfast.ports.judging import judge
-from holdfast.ports.store import BadData, Committed, Fenced, NewerSchema, ShardBatch, Store, Unavailable
+from holdfast.ports.store import Store
+from holdfast.ports.unavailable import Unavailable
 from holdfast.testing.conformance.effects import begin, effect
+from holdfast.testing.conformance.journal import everything
 from holdfast.testing.conformance.rows import SHARDS, Writer, event, owner, run, waiting
-from holdfast.testing.conformance.store import everything
 from tests.integration.postgres import CutCable, Link, opened, waits_for_a_lock
 from tests.servers import Servers
 

@@ -13,7 +13,9 @@ from holdfast.core.commands import AttemptStep, FailStep, FireTimer, ParkRun, Re
 from holdfast.core.identity import shard_of
 from holdfast.core.retry import Failure
 from holdfast.core.run import PARKED, TERMINATED
-from holdfast.ports.store import AttemptRow, Committed, ShardBatch, Store, TimerRow
+from holdfast.ports.journal import Committed, ShardBatch
+from holdfast.ports.store import Store
+from holdfast.ports.timers import AttemptRow, TimerRow
 from holdfast.sdk.definitions import Retry, step, workflow
 from tests.integration.running import SHARDS, assert_nothing_open, events_of, process, start
 

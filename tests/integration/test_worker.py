@@ -17,7 +17,7 @@ from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteSchemas, S
 from holdfast.app.deduplication import key_of
 from holdfast.app.effects.execute import carrier
 from holdfast.app.executor.invocation import Invoker
-from holdfast.app.records import Topics, Wire
+from holdfast.app.records import Wire
 from holdfast.app.schemas import SchemaCache
 from holdfast.app.worker.execute import Execution
 from holdfast.app.worker.worker import Worker
@@ -25,6 +25,7 @@ from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import Payload
 from holdfast.ports.keys import Claimed, Held, Known
 from holdfast.ports.log import Outgoing
+from holdfast.ports.topics import Topics
 from holdfast.sdk.definitions import step
 from holdfast.sdk.effects import effect
 from holdfast.testing.conformance.effects import effect as planned

@@ -17,8 +17,10 @@ from holdfast.adapters.sqlite import SqliteStore
 from holdfast.core.events import OUTCOMES
 from holdfast.core.payload import name_of
 from holdfast.core.run import ENDED
+from holdfast.ports.installation import NotInstalled
+from holdfast.ports.journal import StoredEvent
 from holdfast.ports.log import Headers
-from holdfast.ports.store import NotInstalled, StoredEvent, Unavailable
+from holdfast.ports.unavailable import Unavailable
 from tests.power.facts import AnyFact, Committed, Ended, EventKey, Fact, Kept, Ready, Signalled, Started, key_of
 from tests.power.workload import fact_of
 

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import msgspec
 
-from holdfast.ports.store import StoredEvent
+from holdfast.ports.journal import StoredEvent
 from tests.power.journal import Operation
 
 EventKey = tuple[str, int, int, int]

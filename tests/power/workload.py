@@ -16,9 +16,9 @@ from holdfast import Client
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.sqlite import EmbeddedLog, SqliteStore, file
 from holdfast.core.commands import SignalRun, StartRun
-from holdfast.ports import store as port
+from holdfast.ports import journal as port
+from holdfast.ports.journal import ShardBatch
 from holdfast.ports.log import Outgoing
-from holdfast.ports.store import ShardBatch
 from holdfast.profiles import embedded
 from holdfast.settings import Settings, load
 from tests.integration.bus import serving

@@ -12,15 +12,16 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from holdfast.adapters.avro.codec import AvroCodec
-from holdfast.app.records import Topics, header
+from holdfast.app.records import header
 from holdfast.core import events as e
 from holdfast.core.asks import CONFLICT, Move
 from holdfast.core.commands import HearChild, SignalRun, StartRun
 from holdfast.core.effects import SETTLED, Effect
 from holdfast.core.identity import event_id
 from holdfast.core.run import ENDED, UNFIT_SIGNAL, Run, evolve
+from holdfast.ports.journal import ShardBatch, StoredEvent
 from holdfast.ports.log import Record
-from holdfast.ports.store import ShardBatch, StoredEvent
+from holdfast.ports.topics import Topics
 from tests.simulation.provider import Provider
 from tests.simulation.store import Truth
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from holdfast.ports.databases import CommitUnclear, RequestDiffers, TransactionEnded, UnknownDatabase
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from tests.simulation.wire import Wire
 
 SHOP = "shop"

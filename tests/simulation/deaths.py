@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from holdfast.ports.deaths import Death
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from tests.simulation.wire import Service, Wire
 
 

@@ -9,9 +9,10 @@ import msgspec
 
 from holdfast.core.asks import CONFLICT, Ask, Move
 from holdfast.core.effects import HELD, Effect
+from holdfast.ports.journal import BadData
 from holdfast.ports.judging import judge
 from holdfast.ports.ledger import Answer, ProcessRow, Story
-from holdfast.ports.store import BadData, Unavailable
+from holdfast.ports.unavailable import Unavailable
 from tests.simulation.wire import Service, Wire
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from holdfast.app.client.run_client import RunClient
 from holdfast.app.orchestrator.attempt_scan import PAGE
 from holdfast.app.orchestrator.pipeline import CACHE_BYTES
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
 from holdfast.settings import Settings
@@ -124,7 +124,7 @@ class Process:
                 publishes=not embedded,
             )
             person = Person(ledger, world.provider, world.lives)
-            self._main = world.loop.create_task(Client(run_client, world.workload, world.broker, person).serve())
+            self._main = world.loop.create_task(Client(store, run_client, world.workload, world.broker, person).serve())
             return
         profile = Profile(
             settings=Settings(namespace=world.topics.namespace, shards=len(world.truth.rows)),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from holdfast.ports.schemas import WriterSchema
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from tests.simulation.wire import Service, Wire
 
 

@@ -1,7 +1,7 @@
 """The simulated store: the truth of a world in memory, and the front that each process has to it.
 
 Laws of this file:
-- `Truth` fulfils the laws of ports/store.py, each method at once; the front adds the way there and back.
+- `Truth` fulfils the laws of the ports of the store, each method at once; the front adds the way there and back.
 - A batch is checked whole before anything of it is written. An old number is fenced, as by PostgreSQL's store: an
   earlier try whose answer was lost may still be on its way.
 - Nothing of a front's process is in the truth but what it committed.
@@ -13,14 +13,12 @@ from typing import TypeVar
 
 from holdfast.adapters.ledger import committed
 from holdfast.core.events import OUTCOMES
-from holdfast.ports.store import (
-    AttemptPage,
-    AttemptRow,
+from holdfast.ports.installation import NotInstalled
+from holdfast.ports.journal import (
     BadData,
     Committed,
     Fenced,
     InboxRow,
-    NotInstalled,
     OutboxRow,
     RunRow,
     ShardBatch,
@@ -28,9 +26,9 @@ from holdfast.ports.store import (
     Span,
     StoredEvent,
     StoredRun,
-    TimerRow,
-    Unavailable,
 )
+from holdfast.ports.timers import AttemptPage, AttemptRow, TimerRow
+from holdfast.ports.unavailable import Unavailable
 from tests.simulation.deaths import Obituaries
 from tests.simulation.faults import STEAL
 from tests.simulation.ledger import Rows

@@ -9,8 +9,8 @@ from holdfast.app.records import Wire as Records
 from holdfast.core.commands import Addressed, Command, SignalRun, StartRun, StepResult, TerminateRun
 from holdfast.core.identity import shard_of
 from holdfast.core.payload import Payload
+from holdfast.ports.journal import ShardBatch
 from holdfast.ports.log import Outgoing
-from holdfast.ports.store import ShardBatch
 from tests.simulation.audit import CODEC
 from tests.simulation.processes import ORCHESTRATOR, RUN, Slot
 from tests.simulation.workflows import SIGNAL

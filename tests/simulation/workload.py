@@ -31,7 +31,8 @@ from holdfast.core.payload import Payload
 from holdfast.core.run import CANCELLED, COMPLETED, ENDED, FAILED, PARKED, TERMINATED
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import TopicMissing, Unreachable
-from holdfast.ports.store import Unavailable
+from holdfast.ports.store import Store
+from holdfast.ports.unavailable import Unavailable
 from tests.simulation import family, hostile
 from tests.simulation.broker import Broker
 from tests.simulation.loop import DEAD, RUNNING, Life
@@ -178,7 +179,10 @@ def expected(run: str, kind: str, size: int) -> Expected:
 class Client:
     """A process that asks, and the person who decides on what is parked."""
 
-    def __init__(self, run_client: RunClient, workload: Workload, broker: Broker, person: "Person") -> None:
+    def __init__(
+        self, store: Store, run_client: RunClient, workload: Workload, broker: Broker, person: "Person"
+    ) -> None:
+        self._store = store
         self._run_client = run_client
         self._workload = workload
         self._broker = broker
@@ -227,14 +231,14 @@ class Client:
 
     async def _is_parked(self, run: str) -> bool:
         """A parked run is resumed once its code has been mended."""
-        stored = await self._run_client.store.history(run)
+        stored = await self._store.history(run)
         if stored is None or stored.row.status != PARKED:
             return False
         Measured.mended.add(run)
         return True
 
     async def _is_done(self, deed: Deed) -> bool:
-        store = self._run_client.store
+        store = self._store
         match deed.command:
             case StartRun():
                 return bool(await store.existing([deed.run]))

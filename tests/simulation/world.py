@@ -13,9 +13,9 @@ from contextvars import Context
 from typing import NamedTuple
 
 from holdfast.app.log_identity import remember
-from holdfast.app.records import Topics
 from holdfast.core.run import ENDED
 from holdfast.ports.log import Topic
+from holdfast.ports.topics import Topics
 from tests.simulation import verdict
 from tests.simulation.audit import Auditor
 from tests.simulation.broker import Broker

@@ -11,7 +11,7 @@ from holdfast.cli.looking import event_line, json_line, run_line
 from holdfast.core import events as e
 from holdfast.core.payload import JSON, Payload
 from holdfast.core.retry import Failure
-from holdfast.ports.store import StoredRun
+from holdfast.ports.journal import StoredRun
 from holdfast.views import describe, listed, told
 from tests.unit.test_cli_views import CODEC, payload, scheduled, started, stored
 

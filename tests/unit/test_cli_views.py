@@ -10,7 +10,7 @@ from holdfast.core import events as e
 from holdfast.core.payload import Payload
 from holdfast.core.retry import Failure, RetrySchedule
 from holdfast.core.run import RUNNING, Run, evolve
-from holdfast.ports.store import RunRow, StoredEvent, StoredRun
+from holdfast.ports.journal import RunRow, StoredEvent, StoredRun
 from holdfast.views import describe, large_result, listed, state_of, told, what_next, why
 
 AT = 1_795_435_200_000_000  # 2026-11-23T12:00:00Z

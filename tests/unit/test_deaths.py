@@ -11,7 +11,7 @@ from holdfast.core.identity import shard_of
 from holdfast.core.run import Run
 from holdfast.ports.deaths import Death
 from holdfast.ports.recorder import Crash, Unrecorded
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from tests.simulation.deaths import Obituaries
 from tests.unit.given import RUN_ID, completed, ended, given, scheduled, started
 

@@ -13,7 +13,7 @@ from holdfast.core.asks import PROVIDER_KEY, Begin, Doubt, Terms
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import SUCCEEDED, Effect
 from holdfast.core.payload import Payload
-from holdfast.ports.store import ShardBatch
+from holdfast.ports.journal import ShardBatch
 from holdfast.sdk.definitions import seconds
 from holdfast.sdk.effects import effect
 from holdfast.sdk.values import GIVEN

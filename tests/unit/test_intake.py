@@ -16,7 +16,7 @@ from holdfast.app.orchestrator.intake import (
     Intake,
 )
 from holdfast.app.orchestrator.record_reader import RecordReader, as_command
-from holdfast.app.records import Topics, Wire
+from holdfast.app.records import Wire
 from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import (
     Addressed,
@@ -32,6 +32,7 @@ from holdfast.core.identity import shard_of
 from holdfast.core.payload import NOTHING, Payload
 from holdfast.core.retry import Failure
 from holdfast.ports.log import Record
+from holdfast.ports.topics import Topics
 
 SHARDS = 16
 CODEC = AvroCodec()

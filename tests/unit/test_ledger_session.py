@@ -11,7 +11,7 @@ from holdfast.app.effects.ledger_session import TURNS, LedgerSession
 from holdfast.core.asks import Ask, Doubt, Prove
 from holdfast.core.effects import SUCCEEDED
 from holdfast.ports.ledger import Answer
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from holdfast.profiles.profile import StoreClock
 from holdfast.testing.conformance.effects import RECEIPT, begin, effect, plan
 from holdfast.testing.conformance.rows import SHARDS, owner

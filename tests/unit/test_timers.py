@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from holdfast.app.orchestrator.timers import HORIZON, DueTimers
 from holdfast.core.commands import AttemptStep, FireTimer
-from holdfast.ports.store import TimerRow
+from holdfast.ports.timers import TimerRow
 
 NOW = 1_700_000_000_000_000
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from holdfast.adapters.kafka.catalogue import catalogue, full_name, topics
+from holdfast.adapters.kafka.catalogue import catalogue, topics
 from holdfast.core.events import Fact
+from holdfast.ports.topics import full_name
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 

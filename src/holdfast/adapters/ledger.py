@@ -20,9 +20,9 @@ from holdfast.core.asks import Ask, Move, Terms
 from holdfast.core.effects import IN_DOUBT, PARKED, Effect
 from holdfast.core.payload import Payload
 from holdfast.core.retry import Failure
+from holdfast.ports.journal import Committed
 from holdfast.ports.judging import Change
 from holdfast.ports.ledger import Answer, Story
-from holdfast.ports.store import Committed
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.ports.store import NewerSchema
+from holdfast.ports.installation import NewerSchema
 
 _SAFE_FROM = re.compile(r"^-- safe from (\d+)$", re.MULTILINE)
 

@@ -14,7 +14,8 @@ from holdfast.core import events as e
 from holdfast.core.commands import Command, CompleteStep, ExecuteStep, HearChild, HearLedger, SignalRun, StartRun
 from holdfast.core.payload import Payload
 from holdfast.core.replay import ProgramStuck
-from holdfast.ports.store import Store, Unavailable
+from holdfast.ports.blobs import Blobs
+from holdfast.ports.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def payload_of(said: e.Event | Command | ExecuteStep) -> Payload | None:
 class BlobShelf:
     """Large payloads at hand, least recently used first. Beyond `limit` bytes are only those that are held."""
 
-    def __init__(self, store: Store, limit: int = SHELF_BYTES) -> None:
+    def __init__(self, store: Blobs, limit: int = SHELF_BYTES) -> None:
         self._store = store
         self._limit = limit
         self._shelf: OrderedDict[str, bytes] = OrderedDict()

@@ -19,7 +19,7 @@ from holdfast.core.run import Run
 from holdfast.ports.clock import Clock
 from holdfast.ports.deaths import Death, Deaths
 from holdfast.ports.recorder import UNRECORDED, Crash, FlightRecorder, FlightRecords
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
 

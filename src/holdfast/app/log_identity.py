@@ -7,9 +7,9 @@ Laws of this file:
 
 import msgspec
 
-from holdfast.app.records import Topics
+from holdfast.ports.installation import Installation
 from holdfast.ports.log import Log
-from holdfast.ports.store import Store
+from holdfast.ports.topics import Topics
 
 IDENTITY = "log_identity"
 CHANGED_AT = "log_changed_at"
@@ -21,13 +21,13 @@ async def identity_of(log: Log, topics: Topics) -> str:
     return msgspec.json.encode(dict(ids), order="sorted").decode()
 
 
-async def remember(store: Store, log: Log, topics: Topics) -> None:
+async def remember(store: Installation, log: Log, topics: Topics) -> None:
     """Note which log the store is installed with, unless it knows one."""
     if IDENTITY not in await store.meta():
         await store.set_meta({IDENTITY: await identity_of(log, topics)})
 
 
-async def changed_at(store: Store, identity: str, now: int) -> int:
+async def changed_at(store: Installation, identity: str, now: int) -> int:
     """Tell when this log took the place of the one before it; notes it if nobody has. 0: it is the first."""
     meta = await store.meta()
     if meta.get(IDENTITY) == identity:

@@ -11,10 +11,12 @@ import logging
 import msgspec
 
 from holdfast.app.backoff import backoff
-from holdfast.app.records import ERROR_LIMIT, Topics
+from holdfast.app.records import ERROR_LIMIT
 from holdfast.core.payload import name_of
+from holdfast.ports.blobs import Blobs
 from holdfast.ports.log import Headers, Outgoing
-from holdfast.ports.store import Store, Unavailable
+from holdfast.ports.topics import Topics
+from holdfast.ports.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ class _Addressing(msgspec.Struct):
     headers: Headers
 
 
-async def put_aside(record: Outgoing, text: str, topics: Topics, store: Store) -> Outgoing:
+async def put_aside(record: Outgoing, text: str, topics: Topics, store: Blobs) -> Outgoing:
     """Make a smaller record in the place of one that is over its topic's limit."""
     log.error("a record of topic %s with key %r is over the log's size limit: %s", record.topic, record.key[:255], text)
     if record.topic != topics.dlq:
@@ -55,7 +57,7 @@ def _marks(record: Outgoing, text: str) -> Headers:
     )
 
 
-async def _keep(store: Store, data: bytes) -> bytes:
+async def _keep(store: Blobs, data: bytes) -> bytes:
     name = name_of(data)
     async for _ in backoff():
         try:

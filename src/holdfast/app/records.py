@@ -1,4 +1,4 @@
-"""Records of the public wire: topics by class, CloudEvents headers in Kafka's binary mode.
+"""Records of the public wire: CloudEvents headers in Kafka's binary mode.
 
 Source of the header names: CloudEvents 1.0.2, Kafka protocol binding, section 3.2.
 """
@@ -15,8 +15,9 @@ from holdfast.core.identity import event_id, shard_of
 from holdfast.core.messages import Send
 from holdfast.core.run import UNFIT_SIGNAL
 from holdfast.ports.codec import Codec
+from holdfast.ports.journal import StoredEvent
 from holdfast.ports.log import Headers, Outgoing, Record
-from holdfast.ports.store import StoredEvent
+from holdfast.ports.topics import Topics
 
 AVRO = b"application/avro"
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
@@ -25,29 +26,6 @@ _LAST = 253_402_300_799_999_999
 _VERSION = ("ce_specversion", b"1.0")
 _CONTENT = ("content-type", AVRO)
 ERROR_LIMIT = 2_000
-
-
-class Topics:
-    """Names of a namespace's topics."""
-
-    __slots__ = ("commands", "dlq", "events", "namespace", "outcomes", "results", "stream")
-
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
-        self.commands = f"{namespace}.commands.v1"
-        self.results = f"{namespace}.results.v1"
-        self.events = f"{namespace}.events.v1"
-        self.outcomes = f"{namespace}.outcomes.v1"
-        self.stream = f"{namespace}.stream.v1"
-        self.dlq = f"{namespace}.dlq.v1"
-
-    def tasks(self, queue: str) -> str:
-        return f"{self.namespace}.tasks.{queue}.v1"
-
-
-def is_of_tasks(topic: str) -> bool:
-    """Tell whether a topic is a queue's: `<ns>.tasks.<queue>.v1`."""
-    return topic.split(".")[1:2] == ["tasks"]
 
 
 @lru_cache(maxsize=64)  # all of a commit bears one time

@@ -20,7 +20,7 @@ from holdfast.cli.frame import Subcommand, connected, finish, settings_of
 
 if TYPE_CHECKING:
     from holdfast.client import Client, RunHandle
-    from holdfast.ports.store import StoredEvent, StoredRun
+    from holdfast.ports.journal import StoredEvent, StoredRun
     from holdfast.settings import Settings
 
 Found = TypeVar("Found")

@@ -13,7 +13,7 @@ from holdfast.cli.looking import json_line, moment
 from holdfast.cli.plain import plain
 from holdfast.core.run import ENDED
 from holdfast.ports.codec import Codec
-from holdfast.ports.store import StoredRun
+from holdfast.ports.journal import StoredRun
 from holdfast.views import state_of, what_next, why
 
 PIPED_WIDTH = 100

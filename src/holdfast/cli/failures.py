@@ -67,7 +67,7 @@ def _known(error: Exception) -> tuple[int, str | None]:
     from holdfast.client import EffectUnknown, ResolutionRefused, RunExists
     from holdfast.core.identity import InvalidRunId
     from holdfast.extras import MissingExtra
-    from holdfast.ports import databases, log, store
+    from holdfast.ports import databases, installation, journal, log, unavailable
     from holdfast.profiles.health import AddressInUse
     from holdfast.sdk.values import UnfitValue
     from holdfast.settings import SettingsError
@@ -75,13 +75,13 @@ def _known(error: Exception) -> tuple[int, str | None]:
     table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int, str | None], ...] = (
         (SettingsError, USAGE, "your settings"),
         (MissingExtra, USAGE, "a missing package"),
-        ((InvalidRunId, Unstorable, UnfitValue, RunExists, log.TooLarge, store.BadData), USAGE, None),
+        ((InvalidRunId, Unstorable, UnfitValue, RunExists, log.TooLarge, journal.BadData), USAGE, None),
         (EffectUnknown, MISSING, None),
         (ResolutionRefused, ENDED, "refused"),
-        ((store.NotInstalled, log.TopicMissing), INFRASTRUCTURE, "not installed"),
+        ((installation.NotInstalled, log.TopicMissing), INFRASTRUCTURE, "not installed"),
         (databases.UnknownDatabase, MISSING, None),
-        (store.NewerSchema, INFRASTRUCTURE, "this version is too old"),
-        ((store.Unavailable, log.Unreachable), INFRASTRUCTURE, None),
+        (installation.NewerSchema, INFRASTRUCTURE, "this version is too old"),
+        ((unavailable.Unavailable, log.Unreachable), INFRASTRUCTURE, None),
         (AlreadyRunning, INFRASTRUCTURE, "in use"),
         (AddressInUse, INFRASTRUCTURE, "in use"),
     )

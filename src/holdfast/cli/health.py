@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from holdfast.core.effects import Effect
     from holdfast.ports.deaths import Death
-    from holdfast.ports.store import RunRow
+    from holdfast.ports.journal import RunRow
     from holdfast.profiles import Profile
     from holdfast.settings import Settings
 
@@ -180,7 +180,7 @@ async def _look_at_keys(profile: "Profile", where: str, findings: list[Finding])
 async def _look_at_database(profile: "Profile", name: str) -> Finding:
     """Look at a database of `transaction` effects."""
     from holdfast.ports.databases import UnknownDatabase
-    from holdfast.ports.store import Unavailable
+    from holdfast.ports.unavailable import Unavailable
 
     try:
         async with asyncio.timeout(PATIENCE):
@@ -200,8 +200,9 @@ async def _look_at_database(profile: "Profile", name: str) -> Finding:
 @asynccontextmanager
 async def _opened(opening: Awaitable[None], close: Callable[[], Awaitable[None]]) -> AsyncIterator[str | None]:
     """Open a part for as long as the block runs; gives why it cannot be, if so."""
+    from holdfast.ports.installation import NewerSchema, NotInstalled
     from holdfast.ports.log import TopicMissing, Unreachable
-    from holdfast.ports.store import NewerSchema, NotInstalled, Unavailable
+    from holdfast.ports.unavailable import Unavailable
 
     why: str | None = None
     try:

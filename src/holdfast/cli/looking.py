@@ -15,7 +15,7 @@ from holdfast.cli.plain import plain
 
 if TYPE_CHECKING:
     from holdfast.client import Client
-    from holdfast.ports.store import RunRow
+    from holdfast.ports.journal import RunRow
     from holdfast.settings import Settings
 
 STATUSES = ("RUNNING", "SUSPENDED", "PARKED", "COMPLETED", "FAILED", "CANCELLED", "TERMINATED")

@@ -16,8 +16,8 @@ from holdfast.cli.looking import as_json, json_line
 
 if TYPE_CHECKING:
     from holdfast.client import Client
+    from holdfast.ports.journal import StoredEvent
     from holdfast.ports.log import Record
-    from holdfast.ports.store import StoredEvent
     from holdfast.settings import Settings
 
 PAGE = 1_000
@@ -60,7 +60,7 @@ async def _republish(settings: "Settings", since: str, until: str | None, *, out
 
 
 async def _publish_all(client: "Client", begin: int, end: int, *, outcomes: bool) -> int:
-    from holdfast.ports.store import Span
+    from holdfast.ports.journal import Span
 
     store = client.profile.store
     after: Span | None = None
@@ -77,7 +77,7 @@ async def _publish_all(client: "Client", begin: int, end: int, *, outcomes: bool
 async def _publish(client: "Client", page: Sequence["StoredEvent"], *, outcomes: bool) -> int:
     """Publish one page; a run's events of a page are one stretch of its history."""
     from holdfast.app.orchestrator.recovery import Recovery
-    from holdfast.ports.store import Span
+    from holdfast.ports.journal import Span
 
     run_client = client.run_client
     topic = run_client.topics.outcomes if outcomes else run_client.topics.events

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from holdfast.client import Client
-    from holdfast.ports.store import StoredRun
+    from holdfast.ports.journal import StoredRun
     from holdfast.settings import Settings
 
 SHORTEST_PAUSE = 0.05

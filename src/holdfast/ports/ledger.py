@@ -3,7 +3,7 @@
 Laws of this port (its conformance suite holds every adapter to them):
 - Every method is one transaction; what is asked is decided by `core/effects.py` against the row as it stands, at the
   store's own time, and written only where the row's state and fence are still those that were decided on.
-- A row is planned by the commit that schedules its step (`ports/store.py`), together with it or not at all.
+- A row is planned by the commit that schedules its step (`ports/journal.py`), together with it or not at all.
 - The row is the fold of its moves; the moves are kept for ever, and are read as the effect's story.
 - A move that is refused changes nothing and says why.
 """

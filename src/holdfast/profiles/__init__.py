@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from holdfast.app.log_identity import remember
-from holdfast.app.records import Topics
 from holdfast.extras import require
-from holdfast.ports.store import NotInstalled
+from holdfast.ports.installation import NotInstalled
+from holdfast.ports.topics import Topics
 from holdfast.profiles.profile import Profile, release, topics_of
 from holdfast.settings import Settings
 

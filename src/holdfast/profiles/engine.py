@@ -17,7 +17,7 @@ from holdfast.app.worker.local_dispatch import LocalWorker
 from holdfast.app.worker.worker import Worker
 from holdfast.core.commands import StepResult
 from holdfast.ports.isolation import Isolation
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from holdfast.profiles.metrics import Metric
 from holdfast.profiles.profile import Profile, process_name
 from holdfast.sdk.turn_limit import TURN_STEPS

@@ -20,12 +20,14 @@ from holdfast.ports.codec import Codec
 from holdfast.ports.databases import Databases
 from holdfast.ports.deaths import Deaths
 from holdfast.ports.host import Host
+from holdfast.ports.installation import Installation, NotInstalled
 from holdfast.ports.keys import Keys
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import Log, Topic
 from holdfast.ports.recorder import FlightRecords
 from holdfast.ports.schemas import WriterSchemas
-from holdfast.ports.store import NotInstalled, Store, Unavailable
+from holdfast.ports.store import Store
+from holdfast.ports.unavailable import Unavailable
 from holdfast.settings import Settings
 
 SYNC_EVERY = 10.0
@@ -49,14 +51,14 @@ class StoreClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def sync(self, store: Store) -> None:
+    async def sync(self, store: Installation) -> None:
         """Ask the store for its time; half of the round trip is taken as the way."""
         before = time.monotonic_ns() // 1000
         stored = await store.now()
         after = time.monotonic_ns() // 1000
         self._offset = stored - (before + after) // 2
 
-    async def keep(self, store: Store) -> None:
+    async def keep(self, store: Installation) -> None:
         """Stay in step with the store."""
         while True:
             await asyncio.sleep(SYNC_EVERY)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from holdfast.extras import require
 from holdfast.ports.databases import Transaction, UnknownDatabase
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 
 SQLITE = "sqlite:///"
 

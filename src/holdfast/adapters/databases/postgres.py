@@ -22,7 +22,8 @@ from holdfast.adapters.databases.row import ended, not_installed, recorded
 from holdfast.adapters.databases.statements import statement
 from holdfast.adapters.postgres.errors import in_words_of_the_port
 from holdfast.ports.databases import CommitUnclear, TransactionEnded, UnknownDatabase
-from holdfast.ports.store import NotInstalled, Unavailable
+from holdfast.ports.installation import NotInstalled
+from holdfast.ports.unavailable import Unavailable
 
 ANSWERING = 30.0
 """Seconds for recording and committing: nobody else's row is waited for there."""

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from holdfast.ports.log import Topic
+from holdfast.ports.topics import full_name
 
 SINGLE = 1
 TASK_PARTITIONS = 16
@@ -50,11 +51,6 @@ class _Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def catalogue() -> tuple[TopicClass, ...]:
     """Read all entries."""
     return msgspec.convert(tomllib.loads(_file().read_text("utf-8")), _Catalogue).topic
-
-
-def full_name(namespace: str, kind: str, name: str | None = None) -> str:
-    """Name a topic: `shop.commands.v1`, `shop.tasks.cnc.v1`."""
-    return ".".join((namespace, kind, *(() if name is None else (name,)), "v1"))
 
 
 def topics(

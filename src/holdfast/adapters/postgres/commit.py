@@ -17,8 +17,8 @@ from holdfast.adapters.ledger import changed, flat, line
 from holdfast.adapters.postgres.arrays import Packed, binaries, flags, numbers, numbers_or_none, texts
 from holdfast.adapters.postgres.statements import Statement, commit_statement, move_statement
 from holdfast.core.effects import Effect
+from holdfast.ports.journal import BadData, RunRow, ShardBatch
 from holdfast.ports.judging import Judged
-from holdfast.ports.store import BadData, RunRow, ShardBatch
 
 TRIM_EVERY = 16
 """The outbox is trimmed below the cursor with every 16th batch of a shard: one range instead of sixteen."""

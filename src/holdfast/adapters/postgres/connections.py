@@ -21,7 +21,7 @@ from holdfast.adapters.postgres.direct import Direct
 from holdfast.adapters.postgres.errors import in_words_of_the_port
 from holdfast.adapters.postgres.statements import Statement, statement
 from holdfast.adapters.postgres.urls import read_url
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 
 # It warns of whatever it meets while it closes what is broken. Who wants to read that configures logging.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())

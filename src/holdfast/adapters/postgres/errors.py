@@ -4,7 +4,9 @@ import struct
 
 import psycopg
 
-from holdfast.ports.store import BadData, NotInstalled, ServerFault, Unavailable
+from holdfast.ports.installation import NotInstalled
+from holdfast.ports.journal import BadData
+from holdfast.ports.unavailable import ServerFault, Unavailable
 
 _DATA = frozenset({"21", "22", "23", "54"})
 _AWAY = frozenset({"08", "25", "3D", "28", "40", "55"})

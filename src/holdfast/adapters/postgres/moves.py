@@ -13,9 +13,9 @@ from holdfast.adapters.postgres.connections import Connection
 from holdfast.adapters.postgres.statements import statement
 from holdfast.core.asks import Ask
 from holdfast.core.effects import Effect
+from holdfast.ports.journal import ShardBatch
 from holdfast.ports.judging import Judged, judge
 from holdfast.ports.ledger import Answer
-from holdfast.ports.store import ShardBatch
 
 Asks = Sequence[tuple[str, Ask]]
 

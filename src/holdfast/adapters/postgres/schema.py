@@ -17,7 +17,7 @@ from holdfast.adapters.postgres.arrays import texts
 from holdfast.adapters.postgres.connections import Connection
 from holdfast.adapters.postgres.statements import statement
 from holdfast.core.identity import digest
-from holdfast.ports.store import NotInstalled
+from holdfast.ports.installation import NotInstalled
 
 OWN_FACTS = {"schema", "safe_from", "shards", "installation"}
 

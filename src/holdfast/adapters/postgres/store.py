@@ -19,9 +19,7 @@ from holdfast.adapters.postgres.commit import laid_out
 from holdfast.adapters.postgres.connections import Connections
 from holdfast.adapters.postgres.statements import statement
 from holdfast.core.events import OUTCOMES
-from holdfast.ports.store import (
-    AttemptPage,
-    AttemptRow,
+from holdfast.ports.journal import (
     Committed,
     Fenced,
     InboxRow,
@@ -32,8 +30,8 @@ from holdfast.ports.store import (
     Span,
     StoredEvent,
     StoredRun,
-    TimerRow,
 )
+from holdfast.ports.timers import AttemptPage, AttemptRow, TimerRow
 
 LONGEST_WAIT = 2.0
 _EVER = -(2**63)

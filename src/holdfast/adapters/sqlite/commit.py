@@ -15,7 +15,7 @@ import msgspec
 from holdfast.adapters.ledger import Refusals, committed
 from holdfast.adapters.sqlite.moves import Moves
 from holdfast.adapters.sqlite.statements import statement
-from holdfast.ports.store import BadData, Committed, Fenced, RunRow, ShardBatch
+from holdfast.ports.journal import BadData, Committed, Fenced, RunRow, ShardBatch
 
 NOWHERE = -1
 

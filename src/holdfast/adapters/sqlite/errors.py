@@ -2,7 +2,8 @@
 
 import sqlite3
 
-from holdfast.ports.store import BadData, ServerFault, Unavailable
+from holdfast.ports.journal import BadData
+from holdfast.ports.unavailable import ServerFault, Unavailable
 
 _FULL = 13  # SQLITE_FULL
 _FAULT = frozenset({7, 10, 11, _FULL})  # SQLITE_NOMEM, SQLITE_IOERR, SQLITE_CORRUPT

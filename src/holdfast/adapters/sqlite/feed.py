@@ -17,7 +17,7 @@ import msgspec
 from holdfast.adapters.sqlite.file import SqliteFile
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.ports.log import Headers, Record, Unreachable
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 
 PAGE = 512
 

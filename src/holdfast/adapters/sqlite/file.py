@@ -17,7 +17,7 @@ from typing import Any
 from holdfast.adapters.sqlite.errors import in_words_of_the_port
 from holdfast.adapters.sqlite.folder import make_folder
 from holdfast.adapters.sqlite.lane import BUSY, Lane, Value, Work
-from holdfast.ports.store import NotInstalled
+from holdfast.ports.installation import NotInstalled
 
 LOOK = 0.015
 IDLE_LOOK = 0.03  # between looks when nothing has happened for a while: a wake-up costs more than the look

@@ -23,7 +23,7 @@ from time import perf_counter  # by name: the guard of workflow code watches the
 from typing import Any, TypeVar
 
 from holdfast.adapters.sqlite.errors import in_words_of_the_port
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 
 BUSY = 10.0
 """Seconds that the thread waits for another process's lock."""

@@ -23,7 +23,7 @@ from holdfast.adapters.sqlite.statements import statement
 from holdfast.adapters.sqlite.store import SqliteStore
 from holdfast.core.identity import murmur2
 from holdfast.ports.log import OnAssigned, OnRevoked, Outgoing, Record, TooLarge, Topic, TopicMissing, Unreachable
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 
 RECORD_LIMIT = 1024 * 1024  # what Kafka's brokers take unless told otherwise: what works here works there
 FORGET_AFTER = 0.02

@@ -16,9 +16,9 @@ from holdfast.adapters.sqlite.clock import now
 from holdfast.adapters.sqlite.statements import change_effects, statement
 from holdfast.core.asks import Ask
 from holdfast.core.effects import Effect
+from holdfast.ports.journal import BadData
 from holdfast.ports.judging import Change, Judged, judge
 from holdfast.ports.ledger import Answer
-from holdfast.ports.store import BadData
 
 _REMEMBERED = 10_000
 

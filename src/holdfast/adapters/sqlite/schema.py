@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from holdfast.adapters.migrations import Migration, facts_after, migrations, pending
 from holdfast.adapters.sqlite.statements import statement
-from holdfast.ports.store import NotInstalled
+from holdfast.ports.installation import NotInstalled
 
 OWN_FACTS = {"schema", "safe_from", "shards", "installation"}
 

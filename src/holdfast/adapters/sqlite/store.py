@@ -16,9 +16,7 @@ from holdfast.adapters.sqlite.lane import Lane
 from holdfast.adapters.sqlite.moves import Moves
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.core.events import OUTCOMES
-from holdfast.ports.store import (
-    AttemptPage,
-    AttemptRow,
+from holdfast.ports.journal import (
     Committed,
     Fenced,
     InboxRow,
@@ -29,8 +27,8 @@ from holdfast.ports.store import (
     Span,
     StoredEvent,
     StoredRun,
-    TimerRow,
 )
+from holdfast.ports.timers import AttemptPage, AttemptRow, TimerRow
 
 _spans = msgspec.msgpack.Decoder(tuple[Span, ...]).decode
 _attributes = msgspec.json.Decoder(dict[str, str]).decode

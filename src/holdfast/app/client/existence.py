@@ -2,13 +2,13 @@
 
 import asyncio
 
-from holdfast.ports.store import Store
+from holdfast.ports.journal import KnownRuns
 
 
 class Existence:
     """Asks the store whether runs exist, in one question for all who ask at the same time."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: KnownRuns) -> None:
         self._store = store
         self._asked: dict[str, list[asyncio.Future[bool]]] = {}
         self._asking: asyncio.Task[None] | None = None

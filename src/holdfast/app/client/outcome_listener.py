@@ -4,13 +4,13 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
-from holdfast.app.records import Topics
 from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import RunOutcome
 from holdfast.core.identity import shard_of
 from holdfast.ports.codec import Codec, Unreadable
 from holdfast.ports.log import Log, Tail, TopicMissing, Unreachable
-from holdfast.ports.store import Unavailable
+from holdfast.ports.topics import Topics
+from holdfast.ports.unavailable import Unavailable
 
 FALLBACK = 2.0
 FEW = 3

@@ -7,11 +7,12 @@ Laws of this file:
 
 import asyncio
 from collections.abc import Mapping
+from typing import Protocol
 
 from holdfast.app.client.existence import Existence
 from holdfast.app.client.outcome_listener import FALLBACK, OutcomeListener
 from holdfast.app.randomness import new_id
-from holdfast.app.records import Topics, Wire, rfc3339
+from holdfast.app.records import Wire, rfc3339
 from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import Addressed, Command, RunOutcome
 from holdfast.core.events import OUTCOMES
@@ -19,13 +20,20 @@ from holdfast.core.identity import run_id as checked
 from holdfast.core.identity import shard_of
 from holdfast.core.react import outcome
 from holdfast.core.run import ENDED, PARKED, Run
+from holdfast.ports.blobs import Blobs
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
+from holdfast.ports.journal import RunRow, StoredRun
 from holdfast.ports.log import Log, Outgoing
-from holdfast.ports.store import RunRow, Store, StoredRun
+from holdfast.ports.queries import Queries
+from holdfast.ports.topics import Topics
 
 LOOK_UP = 5.0
 SETTLE = 0.02
+
+
+class ClientStore(Queries, Blobs, Protocol):
+    """What a client asks: what people read, and the large payloads that it sends and gets."""
 
 
 class RunClient:
@@ -34,7 +42,7 @@ class RunClient:
     def __init__(
         self,
         *,
-        store: Store,
+        store: ClientStore,
         log_: Log,
         clock: Clock,
         codec: Codec,

@@ -19,7 +19,7 @@ from holdfast.core.effects import Effect
 from holdfast.core.retry import MICROS, Failure
 from holdfast.ports.clock import Clock
 from holdfast.ports.ledger import Answer
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 from holdfast.sdk import failures
 from holdfast.sdk.effects import Effect as Definition
 from holdfast.sdk.providers import Profile

@@ -8,7 +8,7 @@ import logging
 
 from holdfast.ports.host import Host
 from holdfast.ports.ledger import Ledger
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
 

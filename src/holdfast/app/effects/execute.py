@@ -45,11 +45,12 @@ from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import Effect
 from holdfast.core.retry import MICROS
 from holdfast.core.run import WORKER_DIED
+from holdfast.ports.blobs import Blobs
 from holdfast.ports.clock import Clock
 from holdfast.ports.databases import Databases
 from holdfast.ports.host import Host
 from holdfast.ports.ledger import Answer, Ledger
-from holdfast.ports.store import Store, Unavailable
+from holdfast.ports.unavailable import Unavailable
 from holdfast.sdk.effects import Effect as Definition
 from holdfast.sdk.failures import failure_of
 from holdfast.sdk.providers import Profile
@@ -410,7 +411,7 @@ class EffectExecution:
 def carrier(
     *,
     ledger_: Ledger,
-    store: Store,
+    store: Blobs,
     clock: Clock,
     host: Host,
     databases: Databases,

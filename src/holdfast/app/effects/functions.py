@@ -22,7 +22,7 @@ from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.effects import PLANNED
 from holdfast.core.payload import Payload, claim_check
 from holdfast.core.replay import ProgramStuck
-from holdfast.ports.store import Store
+from holdfast.ports.blobs import Blobs
 from holdfast.sdk.effects import Effect as Definition
 from holdfast.sdk.failures import failure_of
 from holdfast.sdk.values import UnfitValue
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class Functions:
     """Calls what the author wrote, with decoded arguments and encoded results."""
 
-    def __init__(self, store: Store, session: LedgerSession, invoker: Invoker, quarantine: Quarantine) -> None:
+    def __init__(self, store: Blobs, session: LedgerSession, invoker: Invoker, quarantine: Quarantine) -> None:
         self.invoker = invoker
         self.quarantine = quarantine
         self._blobs = BlobShelf(store)

@@ -12,7 +12,7 @@ from holdfast.app.backoff import backoff
 from holdfast.core.asks import Ask, Renew
 from holdfast.ports.clock import Clock
 from holdfast.ports.ledger import Answer, Ledger
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ Laws of this file:
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from holdfast.ports.store import AttemptRow, Store
+from holdfast.ports.timers import AttemptRow, Timers
 
 PAGE: Final = 128
 """Attempts looked at in one page."""
@@ -20,7 +20,7 @@ FOR_EVER: Final = 2**62
 class AttemptScan:
     """A scan of `shards` for attempts that are due up to `until`, as the store's time was when it began."""
 
-    def __init__(self, store: Store, shards: Collection[int], until: int = FOR_EVER, *, page: int = PAGE) -> None:
+    def __init__(self, store: Timers, shards: Collection[int], until: int = FOR_EVER, *, page: int = PAGE) -> None:
         self.shards = frozenset(shards)
         self.is_over = not shards
         self._store = store

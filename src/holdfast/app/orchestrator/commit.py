@@ -11,12 +11,15 @@ Laws of this file:
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from holdfast.app.backoff import backoff
 from holdfast.app.orchestrator.draft import Draft, Input
 from holdfast.app.orchestrator.ownership import Ownership
 from holdfast.app.orchestrator.server_faults import Faults, runs_of
-from holdfast.ports.store import BadData, Committed, Fenced, ServerFault, Store, Unavailable
+from holdfast.ports.blobs import Blobs
+from holdfast.ports.journal import BadData, Committed, Fenced, Journal
+from holdfast.ports.unavailable import ServerFault, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +39,16 @@ class Failed:
         self.is_fenced_off = is_fenced_off
 
 
+class CommitStore(Journal, Blobs, Protocol):
+    """What a commit writes: large payloads first, then the batch that names them."""
+
+
 class Committer:
     """A queue of one: while a draft commits, the next is computed. `meanwhile` is called while the store writes."""
 
     def __init__(
         self,
-        store: Store,
+        store: CommitStore,
         ownership: Ownership,
         *,
         meanwhile: Callable[[Draft], None],

@@ -13,7 +13,7 @@ from holdfast.app.schemas import SchemaCache
 from holdfast.core.run import Run, evolve
 from holdfast.ports.codec import Codec, Unreadable
 from holdfast.ports.deaths import Death
-from holdfast.ports.store import Store, StoredRun
+from holdfast.ports.journal import Journal, StoredRun
 
 AT_ONCE: Final = 100
 DAY: Final = 86_400_000_000
@@ -22,7 +22,7 @@ DAY: Final = 86_400_000_000
 class DeathReview:
     """Looks at the runs of which processes died, some at a time."""
 
-    def __init__(self, store: Store, codec: Codec, deaths: DeathWatch, schemas: SchemaCache) -> None:
+    def __init__(self, store: Journal, codec: Codec, deaths: DeathWatch, schemas: SchemaCache) -> None:
         self._store = store
         self._schemas = schemas
         self._codec = codec

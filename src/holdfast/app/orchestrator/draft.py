@@ -15,9 +15,10 @@ from holdfast.core.commands import Command, CompleteStep, ExecuteStep, FailStep,
 from holdfast.core.events import SignalRefused
 from holdfast.core.messages import Send
 from holdfast.core.run import PARKED, Run
+from holdfast.ports.journal import InboxRow, RunRow, ShardBatch, Span, StoredEvent
 from holdfast.ports.ledger import Answer
 from holdfast.ports.log import Outgoing, Record
-from holdfast.ports.store import AttemptRow, InboxRow, RunRow, ShardBatch, Span, StoredEvent, TimerRow
+from holdfast.ports.timers import AttemptRow, TimerRow
 
 
 class Resend(msgspec.Struct, frozen=True):

@@ -25,7 +25,8 @@ from holdfast.core import events as e
 from holdfast.core.commands import Command, CompleteStep, HearChild, HearLedger, ResumeRun, SignalRun, StartRun
 from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check
 from holdfast.ports.codec import Codec, Unreadable
-from holdfast.ports.store import BadData, InboxRow, ServerFault, Store, Unavailable
+from holdfast.ports.journal import BadData, InboxRow, Journal
+from holdfast.ports.unavailable import ServerFault, Unavailable
 
 RECENT = 20_000
 UNSURE = 2_000
@@ -37,7 +38,7 @@ class Loader:
 
     def __init__(
         self,
-        store: Store,
+        store: Journal,
         codec: Codec,
         live: LiveRuns,
         blobs: BlobShelf,

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from holdfast.core import events as e
 from holdfast.core.commands import Request, StartRun
 from holdfast.core.replay import ProgramStuck
-from holdfast.ports.store import InboxRow, StoredRun
+from holdfast.ports.journal import InboxRow, StoredRun
 
 
 class Loaded:

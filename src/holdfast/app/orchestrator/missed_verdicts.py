@@ -14,7 +14,7 @@ from holdfast.core.effects import IN_DOUBT, PARKED, PLANNED, Effect
 from holdfast.core.identity import effect_id
 from holdfast.core.retry import UNHEARD, Failure
 from holdfast.ports.ledger import Ledger
-from holdfast.ports.store import AttemptRow
+from holdfast.ports.timers import AttemptRow
 
 AT_ONCE = 1_000
 

@@ -8,7 +8,7 @@ Laws of this file:
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from holdfast.ports.store import ShardBatch, ShardRow, Store
+from holdfast.ports.journal import Journal, ShardBatch, ShardRow
 
 
 class Owned:
@@ -32,7 +32,7 @@ class Taken(NamedTuple):
 class Ownership:
     """Which shards are ours, and with which epochs."""
 
-    def __init__(self, store: Store, owner: str) -> None:
+    def __init__(self, store: Journal, owner: str) -> None:
         self._store = store
         self._owner = owner
         self._owned: dict[int, Owned] = {}

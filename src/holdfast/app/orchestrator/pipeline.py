@@ -32,7 +32,7 @@ from holdfast.app.orchestrator.sweeper import Sweeper
 from holdfast.app.orchestrator.timers import DueTimers
 from holdfast.app.orchestrator.turn import Turns
 from holdfast.app.oversized_records import put_aside
-from holdfast.app.records import Topics, Wire, trace_of
+from holdfast.app.records import Wire, trace_of
 from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import (
     Addressed,
@@ -44,9 +44,12 @@ from holdfast.core.commands import (
 from holdfast.core.identity import shard_of
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
+from holdfast.ports.journal import BadData
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import Log, Membership, Outgoing, Unreachable
-from holdfast.ports.store import BadData, Store, Unavailable
+from holdfast.ports.store import Store
+from holdfast.ports.topics import Topics
+from holdfast.ports.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
 

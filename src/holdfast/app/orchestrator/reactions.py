@@ -32,7 +32,7 @@ from holdfast.core.messages import (
 )
 from holdfast.core.retry import MICROS
 from holdfast.core.settling import OpenStep
-from holdfast.ports.store import AttemptRow, TimerRow
+from holdfast.ports.timers import AttemptRow, TimerRow
 
 Other = (
     Send

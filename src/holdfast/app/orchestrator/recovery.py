@@ -21,8 +21,8 @@ from holdfast.core.messages import PutAside, Send
 from holdfast.core.react import react
 from holdfast.core.run import Run, evolve
 from holdfast.ports.codec import Codec
+from holdfast.ports.journal import Journal, OutboxRow, Span, StoredRun
 from holdfast.ports.log import Outgoing
-from holdfast.ports.store import OutboxRow, Span, Store, StoredRun
 
 OUTBOX_PAGE = 100
 
@@ -33,7 +33,7 @@ class Recovery:
     """Reads what a shard's last owner left; where history is its own record (not `publishes`), only dead letters."""
 
     def __init__(
-        self, store: Store, codec: Codec, wire: Wire, schemas: SchemaCache | None = None, *, publishes: bool = True
+        self, store: Journal, codec: Codec, wire: Wire, schemas: SchemaCache | None = None, *, publishes: bool = True
     ) -> None:
         self._store = store
         self._schemas = schemas or SchemaCache(codec)

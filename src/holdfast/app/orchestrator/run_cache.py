@@ -14,7 +14,7 @@ from holdfast.core import events as e
 from holdfast.core.replay import Program, ProgramStuck, Rebuilt
 from holdfast.core.run import ENDED, Run
 from holdfast.ports.codec import Codec
-from holdfast.ports.store import StoredRun
+from holdfast.ports.journal import StoredRun
 from holdfast.sdk.failures import describe
 
 RUN_BYTES = 9_000

@@ -9,6 +9,7 @@ Laws of this file:
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Protocol
 
 from holdfast.app.log_identity import changed_at, identity_of
 from holdfast.app.orchestrator.attempt_scan import PAGE, PAGES, AttemptScan
@@ -21,8 +22,11 @@ from holdfast.app.orchestrator.ownership import Ownership
 from holdfast.app.orchestrator.recovery import Recovery
 from holdfast.app.orchestrator.timers import HORIZON, DueTimers
 from holdfast.ports.clock import Clock
+from holdfast.ports.installation import Installation
+from holdfast.ports.journal import Journal
 from holdfast.ports.log import Log, Outgoing, TopicMissing, Unreachable
-from holdfast.ports.store import AttemptRow, Store, TimerRow, Unavailable
+from holdfast.ports.timers import AttemptRow, TimerRow, Timers
+from holdfast.ports.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +42,17 @@ RECENT = 3600 * 1_000_000
 Rewind = Callable[[Collection[int]], Awaitable[None]]
 
 
+class SweeperStore(Journal, Timers, Installation, Protocol):
+    """What the sweeper asks: epochs, the scans, and the identity of the log."""
+
+
 class Sweeper:
     """The clockwork beside the pipeline."""
 
     def __init__(  # noqa: PLR0913 - it looks after everything
         self,
         *,
-        store: Store,
+        store: SweeperStore,
         log_: Log,
         clock: Clock,
         ownership: Ownership,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from holdfast.app.orchestrator.draft import Input
 from holdfast.core.commands import AttemptStep, FireTimer
 from holdfast.core.react import RETRY
-from holdfast.ports.store import TimerRow
+from holdfast.ports.timers import TimerRow
 
 HORIZON = 60_000_000
 Key = tuple[str, int, str]

@@ -39,7 +39,8 @@ from holdfast.core.react import answer, ask_again, task
 from holdfast.core.replay import Advance, ProgramStuck, advance, resume
 from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, decide, evolve
 from holdfast.ports.codec import Codec
-from holdfast.ports.store import AttemptRow, InboxRow, StoredEvent
+from holdfast.ports.journal import InboxRow, StoredEvent
+from holdfast.ports.timers import AttemptRow
 from holdfast.sdk.failures import describe, trace_of
 from holdfast.sdk.turn_limit import PULSE
 

@@ -9,8 +9,8 @@ import asyncio
 import logging
 from collections.abc import Collection
 
-from holdfast.app.records import is_of_tasks
 from holdfast.ports.log import Log, Outgoing, Topic, TopicMissing, Unreachable
+from holdfast.ports.topics import is_of_tasks
 
 log = logging.getLogger(__name__)
 

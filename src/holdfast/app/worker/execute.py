@@ -21,7 +21,7 @@ from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.payload import claim_check
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
-from holdfast.ports.store import Store
+from holdfast.ports.blobs import Blobs
 from holdfast.sdk.definitions import steps
 from holdfast.sdk.effects import Effect
 from holdfast.sdk.failures import failure_of
@@ -32,7 +32,7 @@ class Execution:
     """Executes one attempt of a step or an effect; what processes have died of goes into quarantine."""
 
     def __init__(
-        self, store: Store, effects: EffectExecution, deaths: DeathWatch = UNWATCHED, meter: Meter | None = None
+        self, store: Blobs, effects: EffectExecution, deaths: DeathWatch = UNWATCHED, meter: Meter | None = None
     ) -> None:
         self.meter = meter or Meter()
         self._blobs = BlobShelf(store)

@@ -16,16 +16,18 @@ from holdfast.app.backoff import backoff
 from holdfast.app.deduplication import is_final, key_of
 from holdfast.app.executor.invocation import Withdrawn
 from holdfast.app.oversized_records import put_aside
-from holdfast.app.records import Topics, Wire
+from holdfast.app.records import Wire
 from holdfast.app.schemas import SchemaCache
 from holdfast.app.worker.execute import Execution
 from holdfast.core.commands import ExecuteStep, StepResult
 from holdfast.core.retry import Failure
+from holdfast.ports.blobs import Blobs
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec, Newer, UnknownSchema, Unreadable
 from holdfast.ports.keys import Held, Keys, Known
 from holdfast.ports.log import Log, Outgoing, Record, Tasks, TooLarge, TopicMissing, Unreachable
-from holdfast.ports.store import Store, Unavailable
+from holdfast.ports.topics import Topics
+from holdfast.ports.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ class Worker:
     def __init__(  # noqa: PLR0913 - the ports meet here
         self,
         *,
-        store: Store,
+        store: Blobs,
         log_: Log,
         keys: Keys,
         clock: Clock,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.ports.databases import Databases, RequestDiffers, TransactionEnded, UnknownDatabase
-from holdfast.ports.store import Unavailable
+from holdfast.ports.unavailable import Unavailable
 
 SOON = 10.0
 A_MOMENT = 0.2

@@ -41,8 +41,9 @@ from holdfast.core.effects import (
     decide,
     evolve,
 )
+from holdfast.ports.journal import BadData, Committed, Fenced
 from holdfast.ports.ledger import Ledger, ProcessRow, Story
-from holdfast.ports.store import BadData, Committed, Fenced, Store
+from holdfast.ports.store import Store
 from holdfast.testing.conformance.effects import (
     KEYED,
     LEASE,

@@ -3,19 +3,9 @@
 from collections.abc import Mapping
 from uuid import uuid4
 
-from holdfast.ports.store import (
-    AttemptRow,
-    BadData,
-    Committed,
-    Fenced,
-    InboxRow,
-    RunRow,
-    ShardBatch,
-    ShardRow,
-    Store,
-    StoredEvent,
-    TimerRow,
-)
+from holdfast.ports.journal import BadData, Committed, Fenced, InboxRow, RunRow, ShardBatch, ShardRow, StoredEvent
+from holdfast.ports.store import Store
+from holdfast.ports.timers import AttemptRow, TimerRow
 
 SECOND = 1_000_000
 SHARDS = 8
