@@ -6,6 +6,7 @@ knows stores and logs, so its names are loaded when somebody asks for one of the
 
 from typing import TYPE_CHECKING, Any
 
+from holdfast.sdk.attempts import Fatal, RetryAfter
 from holdfast.sdk.definitions import (
     ChildFailed,
     Retry,
@@ -39,9 +40,11 @@ __all__ = [
     "GIVEN",
     "ChildFailed",
     "Client",
+    "Fatal",
     "NotSent",
     "Refused",
     "Retry",
+    "RetryAfter",
     "RunCancelled",
     "RunExists",
     "RunFailed",

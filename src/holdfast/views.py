@@ -15,7 +15,7 @@ from holdfast.child_views import children_of, parent_of
 from holdfast.core import events as e
 from holdfast.core.payload import JSON, Payload
 from holdfast.core.retry import Failure
-from holdfast.core.run import PARKED, RUNNING, SUSPENDED, WORKER_DIED, Run, evolve
+from holdfast.core.run import PARKED, RUNNING, SUSPENDED, Run, evolve
 from holdfast.core.sharing import ordered
 from holdfast.ports.codec import Codec
 from holdfast.ports.journal import RunRow, StoredEvent, StoredRun
@@ -178,7 +178,7 @@ def why_it_stands(run: Run) -> str | None:
     if run.stands is None:
         return None
     words = ((step_id, run.open_steps[step_id].parked or "") for step_id in parked_steps(run))
-    told = (f"{step_id}: {reason.removeprefix(f'{WORKER_DIED}: ')}" for step_id, reason in words)
+    told = (f"{step_id}: {reason.removeprefix(f'{run.stands}: ')}" for step_id, reason in words)
     return f"{run.stands}: {'; '.join(told)}"
 
 

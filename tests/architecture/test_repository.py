@@ -91,11 +91,11 @@ def test_every_module_is_short_enough_to_be_read_at_once() -> None:
     assert too_long.keys() == ALLOWED_LONGER, too_long
 
 
-def test_the_authors_surface_is_about_a_dozen_names() -> None:
+def test_the_authors_surface_is_some_thirty_names() -> None:
     names = public_names(SOURCE / "__init__.py")
     if not names:
         pytest.skip("the surface is not there yet")
-    assert 10 <= len(names) <= 22, sorted(names)  # the verbs, the units of time, and the errors an author catches
+    assert 10 <= len(names) <= 32, sorted(names)  # the verbs, the units of time, and the errors an author meets
     assert names >= {"workflow", "step", "effect", "signal", "Client", "Retry", "GIVEN"}
 
 

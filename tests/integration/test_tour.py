@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
-from examples.tour import children
-from holdfast.core.run import COMPLETED
+import pytest
+
+from examples.tour import children, retries
+from holdfast.core.commands import ResumeRun
+from holdfast.core.run import COMPLETED, PARKED
 from tests.integration.running import process
 
 
@@ -12,3 +15,17 @@ async def test_the_children_of_the_tour_come_back_or_say_why_not(tmp_path: Path)
         await running.start(children.ship_order.name, "order-7", ["tea", "glass"])
         assert await running.result("order-7") == ["tea delivered", "lost: it broke"]
         await running.until_status("order-7:invoice#1", COMPLETED)
+
+
+async def test_a_step_of_the_tour_asks_for_time_gives_up_or_waits_for_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with process(tmp_path / "holdfast.db") as running:
+        await running.start(retries.settle_invoice.name, "invoice-8", {"account": "FR-1", "cents": 1})
+        assert await running.result("invoice-8") == "not settled: there is no account FR-1"
+        await running.start(retries.settle_invoice.name, "invoice-7", {"account": "DE-12", "cents": 4200})
+        await running.until_status("invoice-7", PARKED)
+        retries.BANK.touch()
+        await running.send("invoice-7", ResumeRun(by="ada"))
+        assert await running.result("invoice-7") == "4200 cents to owner of DE-12"

@@ -18,11 +18,14 @@ from holdfast.core.asks import CONFLICT, Move
 from holdfast.core.commands import HearChild, SignalRun, StartRun
 from holdfast.core.effects import SETTLED, Effect
 from holdfast.core.identity import event_id
+from holdfast.core.retry import MICROS
 from holdfast.core.run import ENDED, UNFIT_SIGNAL, Run, evolve
 from holdfast.ports.journal import ShardBatch, StoredEvent
 from holdfast.ports.log import Record
 from holdfast.ports.topics import Topics
+from holdfast.sdk.attempts import Fatal, RetryAfter
 from tests.simulation.provider import Provider
+from tests.simulation.retrying import WAIT
 from tests.simulation.store import Truth
 
 ANY = 0
@@ -126,10 +129,8 @@ class Auditor:
                 step = run.open_steps.get(step_id)
                 early = step is None or (step.parked is None and (step.due_at is None or at < step.due_at - self.skew))
                 return f"attempt {attempt} of {step_id} is not due" if early else ""
-            case e.StepRetried(step_id=step_id, attempt=attempt):
-                step = run.open_steps.get(step_id)
-                wrong = step is None or step.attempt != attempt - 1 or step.due_at is not None
-                return f"attempt {attempt} of {step_id} follows nothing" if wrong else ""
+            case e.StepRetried():
+                return _unlike_what_was_said(event, at) or _follows_nothing(run, event)
             case (
                 e.StepCompleted(step_id=step_id)
                 | e.StepFailed(step_id=step_id)
@@ -300,6 +301,21 @@ class _Input(msgspec.Struct):
 
 
 _what = msgspec.json.Decoder(_Input).decode
+
+
+def _follows_nothing(run: Run, event: e.StepRetried) -> str:
+    step = run.open_steps.get(event.step_id)
+    wrong = step is None or step.attempt != event.attempt - 1 or step.due_at is not None
+    return f"attempt {event.attempt} of {event.step_id} follows nothing" if wrong else ""
+
+
+def _unlike_what_was_said(event: e.StepRetried, at: int) -> str:
+    """Compare when a step is tried again with what it has said; its words are known here by the type of its error."""
+    if event.error.type == Fatal.__name__:
+        return f"{event.step_id} is tried again, and has said that it is of no use"
+    if event.error.type == RetryAfter.__name__ and event.due_at < at + WAIT * MICROS:
+        return f"{event.step_id} has asked for {WAIT:g} s, and gets {(event.due_at - at) / MICROS:g} s"
+    return ""
 
 
 def _said(part: ShardBatch) -> list[str]:

@@ -33,7 +33,7 @@ from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import TopicMissing, Unreachable
 from holdfast.ports.store import Store
 from holdfast.ports.unavailable import Unavailable
-from tests.simulation import family, hostile
+from tests.simulation import family, hostile, retrying
 from tests.simulation.broker import Broker
 from tests.simulation.loop import DEAD, RUNNING, Life
 from tests.simulation.provider import Provider, receipt
@@ -95,11 +95,14 @@ class Workload:
         *,
         hostile_chance: random.Random | None = None,
         family_chance: random.Random | None = None,
+        retrying_chance: random.Random | None = None,
     ) -> None:
         self.expected: dict[str, Expected] = {}
         self.deeds: list[Deed] = []
         self.told: dict[str, RunOutcome] = {}
         self.waited_for: list[str] = []
+        self.stalling: list[str] = []
+        """Runs that stand by steps without attempts, until a person has looked at them."""
         Measured.mended = set()
         spread = chance.choice((0.01, 0.5, 6.0))  # all at once, or one after the other
         for number in range(chance.randint(2, 5) if runs is None else runs):
@@ -114,6 +117,10 @@ class Workload:
         if kind is not None and family_chance is not None:
             run = f"family-{family_chance.choice('abcdefghijklmnop')}"
             self._run(run, kind, 1 + family_chance.random() * spread, family_chance)
+        kind = None if retrying_chance is None else retrying.chosen(retrying_chance)
+        if kind is not None and retrying_chance is not None:
+            run = f"retrying-{retrying_chance.choice('abcdefghijklmnop')}"
+            self._run(run, kind, 1 + retrying_chance.random() * spread, retrying_chance)
 
     def _run(self, run: str, kind: str, begin: float, chance: random.Random) -> None:
         size = chance.randint(1, 3)
@@ -123,6 +130,9 @@ class Workload:
         is_hostile = kind in hostile.KINDS
         if kind in family.KINDS:
             self.expected |= {one: Expected(*end) for one, end in family.ends_of(run, kind, size).items()}
+        elif kind in retrying.KINDS:
+            self.expected[run] = Expected(*retrying.end_of(run, kind, size))
+            self.stalling += [run] if kind == "staller" else []
         else:
             self.expected[run] = Expected(*hostile.end_of(run, kind, size)) if is_hostile else expected(run, kind, size)
         if chance.random() < 0.3:
@@ -204,6 +214,9 @@ class Client:
                     verdict = self._person.verdict(parked, self._loop.time())
                     if verdict is not None:
                         await self._run_client.send(parked.run_id, verdict)
+                for run in self._workload.stalling:
+                    if await self._is_parked(run):
+                        await self._run_client.send(run, ResumeRun(by="ann"))
             except TROUBLE:
                 continue
 

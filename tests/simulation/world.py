@@ -132,6 +132,7 @@ class World:
             self.work,
             hostile_chance=random.Random(f"hostile/{self.seed}"),
             family_chance=random.Random(f"family/{self.seed}"),
+            retrying_chance=random.Random(f"retrying/{self.seed}"),
         )
         await self._install()
         if self._story is not None:

@@ -83,6 +83,7 @@ async def _look_at_store(profile: "Profile", where: str, findings: list[Finding]
     else:
         findings.append(Finding("ok", "clock", f"{abs(skew) * 1000:.0f} ms from the store's"))
     await _look_at_effects(profile, findings)
+    await _look_at_exhausted(profile, findings)
     await _look_at_deaths(profile, findings)
     return int(meta["shards"])
 
@@ -101,6 +102,21 @@ async def _look_at_effects(profile: "Profile", findings: list[Finding]) -> None:
         findings.append(Finding("warn", "effects", text))
     if not parked and not conflicts:
         findings.append(Finding("ok", "effects", "none is parked, none contradicts a verdict"))
+
+
+async def _look_at_exhausted(profile: "Profile", findings: list[Finding]) -> None:
+    """Name the runs that wait for a person because a step of theirs has no attempt left."""
+    from holdfast.core.settling import ATTEMPTS_EXHAUSTED
+
+    runs = [row.run_id async for row in _parked(profile) if row.parked == ATTEMPTS_EXHAUSTED]
+    words = [
+        f"a step of run {run} has no attempt left: holdfast show {run}, then holdfast resume {run}" for run in runs
+    ]
+    findings += [Finding("warn", "attempts", text) for text in words[:TOLD]]
+    if len(words) > TOLD:
+        findings.append(Finding("warn", "attempts", f"and {len(words) - TOLD} more: holdfast list --status PARKED"))
+    if not words:
+        findings.append(Finding("ok", "attempts", "no run waits for a person because attempts ran out"))
 
 
 async def _look_at_deaths(profile: "Profile", findings: list[Finding]) -> None:

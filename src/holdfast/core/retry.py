@@ -6,6 +6,7 @@ computes the next attempt, now or after a failover, gets the same instant.
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 
@@ -15,10 +16,17 @@ OF_THE_ENGINE = frozenset({"LeaseOver", UNHEARD, "UnknownStep"})
 """Types of failures that no code of the author's has raised: which errors it wants tried again says nothing of them."""
 LONGEST_WAIT = 10 * 365 * 86_400.0
 """Seconds: an author's `maximum` may be infinite, an instant in history is not."""
+FAIL: Final = "fail"
+PARK: Final = "park"
+ON_EXHAUSTED = (FAIL, PARK)
+"""What becomes of a plain step whose attempts have run out: its `await` raises, or it waits for a person."""
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """What an attempt or a run ended with; `kinds` are the names of the error's class and its bases."""
+    """What an attempt or a run ended with; `kinds` are the names of the error's class and its bases.
+
+    `retry_after`: the seconds that the step itself wants to pass before it is tried again.
+    """
 
     type: str
     message: str
@@ -26,6 +34,7 @@ class Failure(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...] = ()
     retryable: bool = True
     trace: str = ""
+    retry_after: float | None = None
 
 
 class RetrySchedule(msgspec.Struct, frozen=True):
@@ -38,6 +47,7 @@ class RetrySchedule(msgspec.Struct, frozen=True):
     jitter: float = 0.1
     on: tuple[str, ...] = ()
     never_on: tuple[str, ...] = ()
+    on_exhausted: str = FAIL
 
 
 def next_attempt_at(
@@ -45,16 +55,28 @@ def next_attempt_at(
 ) -> int | None:
     """Tell when attempt `failed + 1` is due, in microseconds since the epoch, or None when there is none.
 
-    `schedule.attempts` of 0 means no limit; a `deadline` is the end of the step's total time.
+    `schedule.attempts` of 0 means no limit; a `deadline` is the end of the step's total time. A step that asks for time
+    gets it, within both.
     """
-    if not error.retryable or (schedule.attempts and failed >= schedule.attempts):
-        return None
-    if error.type not in OF_THE_ENGINE and not _wanted(schedule, (error.type, *error.kinds)):
+    if not is_wanted_again(schedule, error) or (schedule.attempts and failed >= schedule.attempts):
         return None
     wait = wait_after(schedule, failed)
     wait *= 1 + schedule.jitter * _unit(f"{identity}/{failed}")
+    if error.retry_after is not None:  # 0.0 first: what came from elsewhere may be no number
+        wait = max(wait, min(max(0.0, error.retry_after), LONGEST_WAIT))
     due = at + int(wait * MICROS)
     return None if deadline is not None and due >= deadline else due
+
+
+def is_wanted_again(schedule: RetrySchedule, error: Failure) -> bool:
+    """Tell whether an error is one to try again after, if there are attempts and time left.
+
+    A step that asks for time asks to be tried again: which errors its author names says nothing of that.
+    """
+    if not error.retryable:
+        return False
+    of_the_author = error.type not in OF_THE_ENGINE and error.retry_after is None
+    return not of_the_author or _wanted(schedule, (error.type, *error.kinds))
 
 
 def wait_after(schedule: RetrySchedule, failed: int) -> float:

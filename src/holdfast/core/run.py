@@ -49,7 +49,7 @@ from holdfast.core.commands import (
 from holdfast.core.parent import Parent
 from holdfast.core.payload import NOTHING, Payload, same
 from holdfast.core.retry import MICROS
-from holdfast.core.settling import OpenStep, abandoned, after_failure, after_verdict, resolution
+from holdfast.core.settling import ATTEMPTS_EXHAUSTED, OpenStep, abandoned, after_failure, after_verdict, resolution
 from holdfast.core.sharing import FEW, added, ordered, without
 from holdfast.core.status import (
     CANCELLED,
@@ -121,8 +121,11 @@ class Run(msgspec.Struct, frozen=True):
         if not self.parked_steps or self.timers or self.children:
             return None
         if len(self.parked_steps) == len(self.open_steps):
-            plainly = any(not self.open_steps[step_id].is_effect for step_id in self.parked_steps)
-            return WORKER_DIED if plainly else EFFECT_PARKED
+            plainly = [step.parked or "" for step in self.parked_plainly]
+            if not plainly:
+                return EFFECT_PARKED
+            exhausted = all(reason.startswith(ATTEMPTS_EXHAUSTED) for reason in plainly)
+            return ATTEMPTS_EXHAUSTED if exhausted else WORKER_DIED
         return None
 
     @property

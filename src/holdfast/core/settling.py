@@ -2,7 +2,8 @@
 
 Laws of this file:
 - A step fails when its schedule has no further attempt. A failure counts for the current attempt only.
-- A plain step is parked by the word of its worker, whose child process died of it; a resumed run tries it again.
+- A plain step is parked by the word of its worker, whose child process died of it, or because its attempts have run
+  out and its author wants a person to look at it; a resumed run tries it again.
 - An effect settles by the ledger's word alone: withdrawing it, running out of attempts and a person's verdict are
   requests; what the ledger makes of them comes back as a command.
 """
@@ -13,9 +14,11 @@ from holdfast.core import effects as ledger
 from holdfast.core import events as e
 from holdfast.core.commands import FailStep, HearLedger, ResolveEffect
 from holdfast.core.payload import NOTHING
-from holdfast.core.retry import Failure, next_attempt_at
+from holdfast.core.retry import PARK, Failure, is_wanted_again, next_attempt_at
 
 UNWANTED = Failure("Unwanted", "nobody wants the effect any more, and a person says that it did not happen")
+ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+"""Why a plain step is parked whose attempts have run out."""
 UNEXPLAINED = Failure("Failed", "the effect failed, and nobody said why")
 
 
@@ -67,7 +70,15 @@ def after_failure(step: OpenStep, command: FailStep, identity: str) -> tuple[e.E
         )
     if step.is_effect:
         return (e.StepExhausted(step_id=command.step_id, attempt=command.attempt, error=command.error),)
+    if step.scheduled.retry.on_exhausted == PARK and is_wanted_again(step.scheduled.retry, command.error):
+        return (e.StepParked(step_id=command.step_id, reason=exhausted(command)),)
     return (failed,)
+
+
+def exhausted(command: FailStep) -> str:
+    """Say why a step waits for a person that has no attempt left."""
+    error = command.error
+    return f"{ATTEMPTS_EXHAUSTED}: attempt {command.attempt} was the last; it failed with {error.type}: {error.message}"
 
 
 def after_verdict(step: OpenStep, command: HearLedger) -> tuple[e.Event, ...]:

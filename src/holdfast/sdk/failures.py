@@ -96,7 +96,7 @@ def innermost(error: BaseException | None) -> BaseException | None:
     """Find what stops the code in a group of errors, if it is there; else it is the group."""
     if error is None:
         return None
-    for one in _within(error):
+    for one in within(error):
         if isinstance(one, (NotDeterministic, ProgramStuck)):
             return one
     return error
@@ -112,7 +112,8 @@ def members_of(error: BaseException) -> tuple[BaseException, ...]:
     return members
 
 
-def _within(error: BaseException | None) -> Iterator[BaseException]:
+def within(error: BaseException | None) -> Iterator[BaseException]:
+    """Walk an exception and the members of a group, each once."""
     return _walk(error, members_of)
 
 

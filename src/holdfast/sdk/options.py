@@ -15,7 +15,7 @@ import msgspec
 
 from holdfast.core.identity import InvalidRunId, run_id
 from holdfast.core.parent import POLICIES
-from holdfast.core.retry import RetrySchedule
+from holdfast.core.retry import FAIL, ON_EXHAUSTED, PARK, RetrySchedule
 from holdfast.sdk.callables import caller, shown
 from holdfast.sdk.failures import full_name
 
@@ -126,7 +126,8 @@ def queue(what: str, value: object) -> str:
 class Retry:
     """How often and when a failed attempt is tried again; waits in seconds or as timedelta, `attempts` 0 for no limit.
 
-    The wait before attempt n+1 is `initial * backoff ** (n - 1)`, at most `maximum`, times 1 ± `jitter`.
+    The wait before attempt n+1 is `initial * backoff ** (n - 1)`, at most `maximum`, times 1 ± `jitter`. With
+    `on_exhausted="park"` a step whose attempts have run out waits for a person, and `holdfast resume` tries it again.
     """
 
     attempts: int = 8
@@ -136,6 +137,7 @@ class Retry:
     jitter: float = 0.1
     on: Kinds = ()
     never_on: Kinds = ()
+    on_exhausted: Literal["fail", "park"] = FAIL
 
     def __post_init__(self) -> None:
         try:
@@ -152,6 +154,7 @@ class Retry:
             jitter=number("jitter", self.jitter, 0, 1),
             on=_kinds("on", self.on),
             never_on=_kinds("never_on", self.never_on),
+            on_exhausted=_on_exhausted(self.on_exhausted),
         )
 
 
@@ -161,6 +164,12 @@ def _attempts(value: object) -> int:
     if not 0 <= int(value) <= MOST_ATTEMPTS:
         raise ValueError(f"attempts={shown(value)}: from 1 to {MOST_ATTEMPTS}; 0 for no limit")
     return int(value)
+
+
+def _on_exhausted(value: object) -> str:
+    if value not in ON_EXHAUSTED:
+        raise ValueError(f"on_exhausted={shown(value)}: one of {', '.join(ON_EXHAUSTED)}")
+    return str(value)
 
 
 def _kinds(what: str, value: object) -> tuple[str, ...]:
@@ -181,6 +190,10 @@ class StepOptions(msgspec.Struct, frozen=True):
     queue: str = "default"
     guard: str | None = None
     id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.guard is not None and self.retry.on_exhausted == PARK:
+            raise ValueError("on_exhausted='park' is for steps: an effect that is unclear at the end is parked anyhow")
 
 
 class ChildOptions(msgspec.Struct, frozen=True):

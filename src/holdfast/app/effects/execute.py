@@ -51,6 +51,7 @@ from holdfast.ports.databases import Databases
 from holdfast.ports.host import Host
 from holdfast.ports.ledger import Answer, Ledger
 from holdfast.ports.unavailable import Unavailable
+from holdfast.sdk.attempts import failed_attempt
 from holdfast.sdk.effects import Effect as Definition
 from holdfast.sdk.failures import failure_of
 from holdfast.sdk.providers import Profile
@@ -178,7 +179,7 @@ class EffectExecution:
             not_before = max(not_before or 0, effect.horizon)
         error = call.error or Unclear("unclear")
         # What returned a value that cannot be told will do so again.
-        failure = failure_of(error, call.task.step_id, retryable=not isinstance(error, UnfitValue))
+        failure = failed_attempt(error, call.task.step_id, retryable=not isinstance(error, UnfitValue))
         if isinstance(error, Reported):
             failure = error.failure
         return unsettled(call.task, failure, effect.state, not_before)

@@ -13,6 +13,7 @@ import msgspec
 from holdfast.app.executor.invocation import Invocation, Invoker, contained, origin
 from holdfast.core.commands import ExecuteStep
 from holdfast.core.retry import Failure
+from holdfast.sdk.attempts import failed_attempt
 from holdfast.sdk.definitions import Step, steps
 from holdfast.sdk.effects import Effect
 from holdfast.sdk.failures import failure_of
@@ -91,7 +92,7 @@ async def _called(
 
 
 def _raised(error: BaseException, step_id: str) -> Raised:
-    failure = failure_of(error, step_id)
+    failure = failed_attempt(error, step_id)
     match error:
         case Refused():
             return Raised(failure, REFUSED, stored=error.stored)

@@ -22,6 +22,7 @@ from holdfast.core.payload import claim_check
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
 from holdfast.ports.blobs import Blobs
+from holdfast.sdk.attempts import failed_attempt
 from holdfast.sdk.definitions import steps
 from holdfast.sdk.effects import Effect
 from holdfast.sdk.failures import failure_of
@@ -108,7 +109,7 @@ class Execution:
             self._invoker.take_back(stray)
             return failed(task, failure_of(stray, task.step_id))
         except Exception as error:  # noqa: BLE001 - whatever an author's step raises is its failure
-            return failed(task, failure_of(origin(error), task.step_id))
+            return failed(task, failed_attempt(origin(error), task.step_id))
         finally:
             recorder.end(slot)
         return StepResult(
