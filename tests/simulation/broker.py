@@ -53,8 +53,12 @@ class Broker:
         return [topic.name for topic in topics if topic.name not in self.partitions]
 
     def identity(self, topics: Sequence[str]) -> Mapping[str, str]:
-        ids = {name: f"{name}-{self.made[name]}" for name in topics if name in self.made}
+        ids = {name: self.log_of(name) for name in topics if name in self.made}
         return {"cluster": f"cluster-{self.generation}"} | ids
+
+    def log_of(self, topic: str) -> str:
+        """Tell a topic's id, which changes when it is made anew."""
+        return f"{topic}-{self.made[topic]}"
 
     def require(self, topics: Collection[str]) -> None:
         if absent := sorted(set(topics) - self.partitions.keys()):

@@ -28,8 +28,9 @@ Place = tuple[str, int]
 
 
 class Progress(NamedTuple):
-    """What a group remembers of one partition: all below `offset` is done, and what is `finished` above it."""
+    """What a group remembers of one partition of a `log`: all below `offset` is done, and `finished` above it."""
 
+    log: str
     offset: int
     finished: frozenset[int] = frozenset()
 

@@ -4,7 +4,7 @@ Laws of this file:
 - A reader reads on from the position it has, in whatever log is there: records of a new log below it are never seen,
   unless somebody rewinds; a position beyond the end begins anew.
 - Partitions are mixed in any order; each keeps its own.
-- Progress reaches the group a moment later, and is lost with its process.
+- Progress reaches the group a moment later, and is lost with its process. It names its log; in another log it is none.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from tests.simulation.wire import NEAR, Wire
 POLLED = (KILL, PAUSE, REFUSED, SLOW)
 POLLED_AT_WILL = (*POLLED, REWIND)
 COMMIT_AFTER = 0.8
+LOOK_EVERY = 10.0
 
 
 class Partitions:
@@ -135,6 +136,7 @@ class Reader:
         self.closed = False
         self.broker = broker
         self.wire = wire
+        self.logs: dict[Place, str] = {}
         self.partitions = Partitions(broker, wire, topics, self.polls_meet)
         self.group = group
         self._loop = asyncio.get_running_loop()
@@ -159,8 +161,14 @@ class Reader:
         """Do what has to be done before these are read."""
 
     def progress(self) -> Mapping[Place, Progress]:
-        """Tell what may be remembered."""
+        """Tell what may be remembered, of the log in which it was begun."""
         return {}
+
+    def known(self, place: Place) -> Progress:
+        """Tell what the group remembers of a partition as it is now."""
+        log = self.broker.log_of(place[0])
+        progress = self.group.progress.get(place)
+        return progress if progress is not None and progress.log == log else Progress(log, 0)
 
     def forget(self) -> None:
         """Nothing is ours any more."""
@@ -193,8 +201,9 @@ class Reader:
         if self.closed or self._letting_go is not None or not self.group.expects(self, generation):
             return
         self.held = places
-        known = self.group.progress
-        self.partitions.move({place: known[place].offset if place in known else 0 for place in sorted(places)})
+        known = {place: self.known(place) for place in sorted(places)}
+        self.logs = {place: progress.log for place, progress in known.items()}
+        self.partitions.move({place: progress.offset for place, progress in known.items()})
         self._settling = self._loop.create_task(self._settle(places))
 
     async def _settle(self, places: frozenset[Place]) -> None:
@@ -279,7 +288,9 @@ class SimulatedMembership(Reader):
         return await self.take(wait, limit)
 
     async def acknowledge(self, positions: Mapping[tuple[str, int], int]) -> None:
-        self._acknowledged |= {place: Progress(offset) for place, offset in positions.items() if place in self.held}
+        self._acknowledged |= {
+            place: Progress(self.logs[place], offset) for place, offset in positions.items() if place in self.held
+        }
         self.commit_soon()
 
     async def assigned(self) -> frozenset[int]:
@@ -291,7 +302,8 @@ class SimulatedMembership(Reader):
     def _to_the_beginning(self, shards: frozenset[int]) -> None:
         again = {place: 0 for place in self.partitions.positions if place[1] in shards}
         self.partitions.move(self.partitions.positions | again)
-        self._acknowledged |= {place: Progress(0) for place in again}
+        self.logs |= {place: self.broker.log_of(place[0]) for place in again}
+        self._acknowledged |= {place: Progress(self.logs[place], 0) for place in again}
         self.partitions.wake()
 
 
@@ -306,10 +318,28 @@ class SimulatedTasks(Reader):
         self._early: dict[tuple[str, int, int], int] = {}
         self._going = True
         super().__init__(broker, group, wire, topics)
+        self._looking = self._loop.create_task(self._look_regularly())
+
+    async def close(self) -> None:
+        self._looking.cancel()
+        await super().close()
+
+    async def _look_regularly(self) -> None:
+        """Begin anew, as the adapter does, in partitions whose log is another by now."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            now = {place: self.broker.log_of(place[0]) for place in self.held}
+            replaced = [place for place in sorted(self.held) if self.logs[place] != now[place]]
+            if replaced and self.partitions.open and not self.broker.away:
+                for place in replaced:
+                    self._next.pop(place, None)
+                self.logs |= now
+                self.partitions.move(self.partitions.positions | dict.fromkeys(replaced, 0))
+                self.partitions.wake()
 
     async def entered(self, places: frozenset[Place]) -> None:
         for place in places:
-            known = self.group.progress.get(place, Progress(0))
+            known = self.known(place)
             self._begin(place, known.offset, known.finished)
 
     def _begin(self, place: Place, offset: int, finished: frozenset[int]) -> None:
@@ -320,8 +350,12 @@ class SimulatedTasks(Reader):
     def progress(self) -> Mapping[Place, Progress]:
         found: dict[Place, Progress] = {}
         for place, following in self._next.items():
+            if place not in self.logs:
+                continue
             low = min(self._open[place], default=following)
-            found[place] = Progress(low, frozenset(offset for offset in self._finished[place] if offset > low))
+            found[place] = Progress(
+                self.logs[place], low, frozenset(offset for offset in self._finished[place] if offset > low)
+            )
         return found
 
     def forget(self) -> None:

@@ -12,10 +12,12 @@ from holdfast.core.payload import Payload
 from holdfast.ports.journal import ShardBatch
 from holdfast.ports.log import Outgoing
 from tests.simulation.audit import CODEC
+from tests.simulation.groups import Progress
 from tests.simulation.processes import ORCHESTRATOR, RUN, Slot
 from tests.simulation.workflows import SIGNAL
 from tests.simulation.world import SHARDS, World, tell
 
+NOTHING = Progress("", 0)
 RUN_ID = "run-0"
 SHARD = shard_of(RUN_ID, SHARDS)
 
@@ -74,7 +76,7 @@ def test_who_takes_a_shard_after_the_log_was_lost_reads_the_new_one_from_its_beg
         owner, heir = (one, other) if world.truth.rows[SHARD].owner == "one.1" else (other, one)
         group = world.broker.groups["sim.orchestrator"]
         world.broker.append([record(world, start("failing")), record(world, start("failing"))], "shop")
-        await world.until(lambda: group.progress.get((world.topics.commands, SHARD), (0,))[0] == 2)
+        await world.until(lambda: group.progress.get((world.topics.commands, SHARD), NOTHING).offset == 2)
 
         owner.lives[-1].pause()  # for ever
         world.broker.lose(offsets_too=False)

@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.adapters.kafka.watermark import LIMIT, Watermark
+from holdfast.adapters.kafka.progress import FINISHED_LIMIT
+from holdfast.adapters.kafka.watermark import Watermark
 
 FIRST = 100
 
@@ -44,7 +45,7 @@ def test_the_low_watermark_is_the_first_that_is_not_finished(work: tuple[list[in
 def test_a_successor_is_handed_what_is_not_finished_and_nothing_else(work: tuple[list[int], set[int]]) -> None:
     offsets, finished = work
     mark = after(offsets, finished)
-    successor = Watermark(mark.low, mark.metadata())
+    successor = Watermark(mark.low, mark.finished())
     coming = [offset for offset in offsets if offset >= mark.low]
     assert taken(successor, coming) == [offset for offset in offsets if offset not in finished]
 
@@ -57,13 +58,13 @@ def test_a_successor_that_has_read_only_a_part_commits_the_rest_too(
     mark = after(offsets, finished)
     coming = [offset for offset in offsets if offset >= mark.low]
     read = data.draw(st.integers(0, len(coming)))
-    second = Watermark(mark.low, mark.metadata())
+    second = Watermark(mark.low, mark.finished())
     handed = taken(second, coming[:read])
     more = data.draw(st.sets(st.sampled_from(handed))) if handed else set()
     for offset in more:
         second.finish(offset)
 
-    third = Watermark(second.low, second.metadata())
+    third = Watermark(second.low, second.finished())
 
     still = [offset for offset in coming if offset >= second.low]
     assert taken(third, still) == [offset for offset in offsets if offset not in finished | more]
@@ -82,15 +83,15 @@ def test_the_watermark_never_goes_back(work: tuple[list[int], set[int]]) -> None
     assert lows == sorted(lows)
 
 
-def test_what_is_all_finished_needs_no_metadata() -> None:
-    assert after([100, 101, 102], {100, 101, 102}).metadata() == ""
+def test_what_is_all_finished_needs_no_runs() -> None:
+    assert after([100, 101, 102], {100, 101, 102}).finished() == ""
 
 
 def test_one_slow_task_costs_a_few_bytes_however_many_are_finished_above_it() -> None:
     offsets = list(range(FIRST, FIRST + 100_000))
     mark = after(offsets, set(offsets[1:]))
     assert mark.low == FIRST
-    assert len(mark.metadata()) < 12
+    assert len(mark.finished()) < 12
 
 
 @settings(max_examples=10)
@@ -99,9 +100,9 @@ def test_the_metadata_never_outgrows_its_limit_and_says_before_that_it_is_full(c
     offsets = list(range(FIRST, FIRST + 2 * count))
     mark = after(offsets, set(offsets[1::2]))
     assert mark.full
-    assert len(mark.metadata()) <= LIMIT
-    assert mark.metadata().isascii()
-    successor = Watermark(mark.low, mark.metadata())
+    assert len(mark.finished()) <= FINISHED_LIMIT
+    assert mark.finished().isascii()
+    successor = Watermark(mark.low, mark.finished())
     handed = taken(successor, offsets)
     assert set(offsets[::2]) <= set(handed), "what is not finished is never lost"
     assert len(handed) < len(offsets), "and what there was room for is not repeated"

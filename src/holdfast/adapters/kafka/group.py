@@ -8,6 +8,8 @@ Laws of this file:
   raises is raised by the next `poll`, and then it is called again.
 - Records that were fetched and not handed out are dropped at a rebalance: they are read again by whoever comes after.
 - Progress is committed about once a second, on leaving and on closing. It is a hint: a failure is not told to anybody.
+- Progress names its log, and is taken up in that log only (`progress.py`): a partition whose progress is of another log
+  is read from its earliest record on. What was read before a replaced log is noticed is committed as the old log's.
 - An error that the client library cannot handle by itself costs the client, not the membership: a new one is started,
   for ever, with growing pauses and jitter.
 """
@@ -24,9 +26,11 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition
 
 from holdfast.adapters.kafka.consumer import Consumer
-from holdfast.adapters.kafka.errors import TROUBLE
+from holdfast.adapters.kafka.errors import TROUBLE, at_the_edge
+from holdfast.adapters.kafka.progress import Group as Known
+from holdfast.adapters.kafka.progress import Progress, by_topic, metadata, progress_in
 from holdfast.adapters.kafka.sessions import Limits
-from holdfast.ports.log import Record
+from holdfast.ports.log import Record, TopicMissing, Unreachable
 
 SESSION = 6.0
 HEARTBEAT = 1.0
@@ -37,13 +41,17 @@ COMMIT_LIMIT = 5.0
 STOP_LIMIT = 5.0
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+PAUSE = 0.2
+SEEK_LIMIT = 10.0
 ENOUGH_BYTES = 8 * 1024 * 1024
 LIMITS = Limits(wait_ms=500, bytes=16 * 1024 * 1024, partition_bytes=2 * 1024 * 1024)
 MARGIN = 0.25
 
 Partitions = frozenset[TopicPartition]
-Change = Callable[[Partitions], Awaitable[None]]
-Progress = Callable[[], Mapping[TopicPartition, tuple[int, str]]]
+Done = Mapping[TopicPartition, Progress]
+Left = Callable[[Partitions], Awaitable[None]]
+Entered = Callable[[Partitions, Done], Awaitable[None]]
+"""All that is held from now on, and how far what was committed in its log says that it is done."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,20 +79,23 @@ class Group:
         self,
         make: Callable[[], Consumer],
         topics: Sequence[str],
+        known: Known,
         *,
-        entered: Change,
-        left: Change,
-        progress: Progress,
+        entered: Entered,
+        left: Left,
+        progress: Callable[[], Done],
         forget_progress: Callable[[], None],
     ) -> None:
         self._make = make
         self._topics = topics
+        self._known = known
         self._entered = entered
         self._left = left
         self._progress = progress
         self._forget_progress = forget_progress
         self._consumer: Consumer | None = None
         self._held: Partitions = frozenset()
+        self._logs: dict[TopicPartition, str] = {}
         self._ready = asyncio.Event()
         self._settling: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
@@ -162,12 +173,35 @@ class Group:
             self._consumer.seek(partition, offset)
 
     async def rewind(self, partitions: Partitions) -> None:
-        """Read partitions from their earliest records on."""
+        """Read partitions from their earliest records on, in the log that is there now.
+
+        Raises:
+            Unreachable: no broker answers.
+            TopicMissing: a topic is not there.
+        """
+        logs = await self._known.ids(list(by_topic(partitions)))
+        await self._to_the_beginning(partitions)
+        # No await from here to the caller's next line: his old progress must not be committed under the new name.
+        self._logs.update({where: logs[where.topic] for where in partitions & self._held})
+
+    async def replaced(self) -> Partitions:
+        """Tell which partitions are of another log than when their reading began.
+
+        Raises:
+            Unreachable: no broker answers.
+            TopicMissing: a topic is not there.
+        """
+        logs = await self._known.ids(sorted({where.topic for where in self._logs}))
+        return frozenset(where for where, log in self._logs.items() if logs.get(where.topic, log) != log)
+
+    async def _to_the_beginning(self, partitions: Partitions) -> None:
         self.forget(partitions)
         consumer = self._consumer
         mine = partitions & self._held
         if consumer is not None and mine:
-            await consumer.seek_to_beginning(*mine)
+            with at_the_edge("rewinding"):
+                async with asyncio.timeout(SEEK_LIMIT):
+                    await consumer.seek_to_beginning(*mine)
             self.forget(partitions)
 
     async def _is_ready(self, wait: float) -> bool:
@@ -213,6 +247,7 @@ class Group:
                 _log.exception("work that precedes a revocation failed; the shards are revoked all the same")
             await self._commit()
         self._held = frozenset()
+        self._logs.clear()
         self._committed.clear()
         self._forget_progress()
 
@@ -225,11 +260,29 @@ class Group:
 
     async def _settle(self, partitions: Partitions) -> None:
         try:
-            await self._entered(partitions)
+            await self._entered(partitions, await self._taken_up(partitions))
         except Exception as error:  # noqa: BLE001 - it is the owner's error, and is raised where the owner polls
             self._failure = error
         else:
             self._ready.set()
+
+    async def _taken_up(self, partitions: Partitions) -> Done:
+        """Learn how far partitions are done; one whose progress is of another log begins anew."""
+        while partitions:
+            try:
+                asked = by_topic(partitions)
+                committed = await self._known.committed(asked)
+                logs = await self._known.ids(list(asked))  # after what is committed: a log made anew between is noticed
+                done = {
+                    TopicPartition(*place): progress_in(logs[place[0]], *commit) for place, commit in committed.items()
+                }
+                await self._to_the_beginning(frozenset(where for where, progress in done.items() if progress is None))
+            except (Unreachable, TopicMissing):
+                await asyncio.sleep(PAUSE)
+                continue
+            self._logs = {where: logs[where.topic] for where in partitions}
+            return {where: progress for where, progress in done.items() if progress is not None}
+        return {}
 
     def _begin_again(self, error: BaseException) -> None:
         """Replace the client, in the background: `left` may wait for the very loop that polls here."""
@@ -267,11 +320,12 @@ class Group:
         consumer = self._consumer
         if consumer is None or not self._held:
             return
-        news = {
-            partition: progress
-            for partition, progress in self._progress().items()
-            if partition in self._held and self._committed.get(partition) != progress
+        progress = {
+            where: (done.offset, metadata(self._logs[where], done.finished))
+            for where, done in self._progress().items()
+            if where in self._held and where in self._logs
         }
+        news = {where: commit for where, commit in progress.items() if self._committed.get(where) != commit}
         if not news:
             return
         try:

@@ -8,7 +8,7 @@ Laws of this file:
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from aiokafka import errors
@@ -22,10 +22,11 @@ from holdfast.adapters.kafka.errors import TROUBLE, at_the_edge, missing
 from holdfast.adapters.kafka.group import group_consumer
 from holdfast.adapters.kafka.membership import KafkaMembership
 from holdfast.adapters.kafka.metadata import NO_LEADER, Described
+from holdfast.adapters.kafka.progress import Commits
 from holdfast.adapters.kafka.publisher import Publisher
 from holdfast.adapters.kafka.sessions import Limits
 from holdfast.adapters.kafka.tail import KafkaTail
-from holdfast.adapters.kafka.tasks import Committed, KafkaTasks
+from holdfast.adapters.kafka.tasks import KafkaTasks
 from holdfast.ports.log import OnAssigned, OnRevoked, Outgoing, Topic
 
 TIMEOUT = 10.0
@@ -39,6 +40,7 @@ NO_LIMIT_MS = 2**31 - 1
 
 
 Answer = TypeVar("Answer")
+Asking = Callable[[str], AbstractAsyncContextManager[Client]]
 
 
 class KafkaLog:
@@ -98,18 +100,15 @@ class KafkaLog:
             raise ValueError(f"topics of one shard must have the same number of partitions: {counts}")
         assignor = ShardAssignor()  # it remembers the shards of this member, whatever happens to its client
         make = self._grouped(group, instance, assignor)
-        return KafkaMembership(make, topics, on_assigned=on_assigned, on_revoked=on_revoked)
+        known = _Known(self._asking, group)
+        return KafkaMembership(make, topics, known, on_assigned=on_assigned, on_revoked=on_revoked)
 
     async def tasks(self, topics: Sequence[str], group: str, *, instance: str | None) -> KafkaTasks:
         await self._described(topics)
 
-        async def committed(partitions: Mapping[str, list[int]]) -> Committed:
-            async with self._asking("reading progress") as client:
-                return await client.committed(group, partitions)
-
         # A worker that is full does not poll, and stays a member.
         make = self._grouped(group, instance, RoundRobinPartitionAssignor, max_poll_interval_ms=NO_LIMIT_MS)
-        return KafkaTasks(make, topics, committed)
+        return KafkaTasks(make, topics, _Known(self._asking, group))
 
     async def tail(self, topic: str, *, earliest: bool = False) -> KafkaTail:
         await self._described([topic])
@@ -177,6 +176,25 @@ class KafkaLog:
         if client is not None:
             with suppress(*TROUBLE):
                 await client.close()
+
+
+class _Known:
+    """Fulfils `progress.Group`: asks over the log's own connection."""
+
+    def __init__(self, asking: Asking, group: str) -> None:
+        self._asking = asking
+        self._group = group
+
+    async def committed(self, partitions: Mapping[str, list[int]]) -> Commits:
+        async with self._asking("reading progress") as client:
+            return await client.committed(self._group, partitions)
+
+    async def ids(self, topics: Sequence[str]) -> Mapping[str, str]:
+        async with self._asking("looking which log is there") as client:
+            _cluster, there = await client.describe(topics)
+        if absent := set(topics) - there.keys():
+            raise missing(*absent)
+        return {topic: described.id for topic, described in there.items()}
 
 
 def _same_partitions(wanted: Topic, described: Described) -> None:

@@ -5,24 +5,28 @@ all shards that it holds from now on (none, too), before any record of them is p
 What was polled and not acknowledged by the end of `on_revoked` comes again, to whoever has the shard then.
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from aiokafka.structs import TopicPartition
 
 from holdfast.adapters.kafka.consumer import Consumer
-from holdfast.adapters.kafka.errors import at_the_edge
-from holdfast.adapters.kafka.group import Group, Partitions
+from holdfast.adapters.kafka.group import Done, Group, Partitions
+from holdfast.adapters.kafka.progress import Group as Known
+from holdfast.adapters.kafka.progress import Progress
 from holdfast.ports.log import OnAssigned, OnRevoked, Record
-
-SEEK_LIMIT = 10.0
 
 
 class KafkaMembership:
     """A member who reads the shards it is given."""
 
     def __init__(
-        self, make: Callable[[], Consumer], topics: Sequence[str], *, on_assigned: OnAssigned, on_revoked: OnRevoked
+        self,
+        make: Callable[[], Consumer],
+        topics: Sequence[str],
+        known: Known,
+        *,
+        on_assigned: OnAssigned,
+        on_revoked: OnRevoked,
     ) -> None:
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
@@ -30,6 +34,7 @@ class KafkaMembership:
         self._group = Group(
             make,
             topics,
+            known,
             entered=self._entered,
             left=self._left,
             progress=self._progress,
@@ -53,22 +58,20 @@ class KafkaMembership:
     async def rewind(self, shards: Collection[int]) -> None:
         wanted = set(shards)
         partitions = frozenset(where for where in self._group.held if where.partition in wanted)
-        with at_the_edge("rewinding"):
-            async with asyncio.timeout(SEEK_LIMIT):
-                await self._group.rewind(partitions)
+        await self._group.rewind(partitions)
         self._positions.update(dict.fromkeys(partitions, 0))
 
     async def close(self) -> None:
         await self._group.close()
 
-    async def _entered(self, partitions: Partitions) -> None:
+    async def _entered(self, partitions: Partitions, _done: Done) -> None:
         await self._on_assigned(_shards(partitions))
 
     async def _left(self, partitions: Partitions) -> None:
         await self._on_revoked(_shards(partitions))
 
-    def _progress(self) -> Mapping[TopicPartition, tuple[int, str]]:
-        return {where: (offset, "") for where, offset in self._positions.items()}
+    def _progress(self) -> Done:
+        return {where: Progress(offset) for where, offset in self._positions.items()}
 
 
 def _shards(partitions: Partitions) -> frozenset[int]:

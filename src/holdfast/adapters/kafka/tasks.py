@@ -4,31 +4,33 @@ Laws of this file:
 - What is committed of a partition is its `Watermark`; a new owner reads it before it hands out anything.
 - A task that this process still works at is not handed out to it again after a rebalance.
 - A partition whose metadata is nearly full hands out no more until its slowest tasks are finished.
-- An offset below one that was seen before means that the log was made anew: its progress begins anew, too.
+- A log that was made anew begins anew, and so does its progress: whoever comes after sees it by its name (`group.py`),
+  who reads on asks for it every `LOOK_EVERY` seconds, or sees an offset below one that he saw before.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from aiokafka.structs import TopicPartition
 
 from holdfast.adapters.kafka.consumer import Consumer
-from holdfast.adapters.kafka.group import Group, Partitions
+from holdfast.adapters.kafka.group import Done, Group, Partitions
+from holdfast.adapters.kafka.progress import Group as Known
+from holdfast.adapters.kafka.progress import Progress
 from holdfast.adapters.kafka.watermark import Watermark
 from holdfast.ports.log import Record, TopicMissing, Unreachable
 
-PAUSE = 0.2
+LOOK_EVERY = 10.0
 
-Committed = Mapping[tuple[str, int], tuple[int, str]]
-AskCommitted = Callable[[Mapping[str, list[int]]], Awaitable[Committed]]
+_log = logging.getLogger(__name__)
 
 
 class KafkaTasks:
     """A member of the workers' group."""
 
-    def __init__(self, make: Callable[[], Consumer], topics: Sequence[str], committed: AskCommitted) -> None:
-        self._ask_committed = committed
+    def __init__(self, make: Callable[[], Consumer], topics: Sequence[str], known: Known) -> None:
         self._marks: dict[TopicPartition, Watermark] = {}
         self._full: set[TopicPartition] = set()
         # By partition and offset, the timestamp: it tells a task from another at the same offset of a log made anew.
@@ -39,12 +41,14 @@ class KafkaTasks:
         self._group = Group(
             make,
             topics,
+            known,
             entered=self._entered,
             left=self._left,
             progress=self._progress,
             forget_progress=self._forget,
         )
         self._group.open()
+        self._looking = asyncio.get_running_loop().create_task(self._look_regularly())
 
     async def poll(self, wait: float, limit: int) -> list[Record]:
         if not self._going.is_set():
@@ -82,6 +86,8 @@ class KafkaTasks:
         self._going.set()
 
     async def close(self) -> None:
+        self._looking.cancel()
+        await asyncio.wait([self._looking])
         await self._group.close()
 
     def _wanted(self, record: Record) -> bool:
@@ -101,27 +107,35 @@ class KafkaTasks:
         running[offset] = record.timestamp
         return True
 
-    async def _entered(self, partitions: Partitions) -> None:
-        """Read what is finished; no task is handed out before."""
-        by_topic: dict[str, list[int]] = {}
-        for where in sorted(partitions):
-            by_topic.setdefault(where.topic, []).append(where.partition)
+    async def _entered(self, partitions: Partitions, done: Done) -> None:
+        """Take up what is finished; no task is handed out before."""
         self._early = {where: early for where, early in self._early.items() if where in partitions}
-        while by_topic:
-            try:
-                committed = await self._ask_committed(by_topic)
-            except (Unreachable, TopicMissing):
-                await asyncio.sleep(PAUSE)
-                continue
-            for (topic, partition), (offset, metadata) in committed.items():
-                self._marks[TopicPartition(topic, partition)] = Watermark(offset, metadata)
+        for where, progress in done.items():
+            self._marks[where] = Watermark(progress.offset, progress.finished)
+
+    async def _look_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            with suppress(Unreachable, TopicMissing):  # it is looked again
+                await self._begin_anew(await self._group.replaced())
+
+    async def _begin_anew(self, replaced: Partitions) -> None:
+        """Read the new log of these partitions from its beginning."""
+        if not replaced:
             return
+        _log.warning("Kafka: task topics were made anew: reading them from the beginning")
+        for where in replaced:
+            self._marks.pop(where, None)
+            if where in self._full:
+                self._full.discard(where)
+                self._group.resume(where)
+        await self._group.rewind(replaced)
 
     async def _left(self, partitions: Partitions) -> None:
         """Nothing stops: running tasks go on and publish."""
 
-    def _progress(self) -> Mapping[TopicPartition, tuple[int, str]]:
-        return {where: (mark.low, mark.metadata()) for where, mark in self._marks.items()}
+    def _progress(self) -> Done:
+        return {where: Progress(mark.low, mark.finished()) for where, mark in self._marks.items()}
 
     def _forget(self) -> None:
         self._marks.clear()

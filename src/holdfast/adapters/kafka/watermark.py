@@ -4,8 +4,8 @@ Laws of this file:
 - `low` is the first offset that was handed out and is not finished, or the next to come. It never goes back.
 - What is committed is `low`, and in the commit's metadata the runs of finished offsets above it, so that a successor
   does not hand them out again. Offsets that do not exist (gaps in the log) count as finished.
-- The metadata is ASCII of at most `LIMIT` bytes. Near it `full` is true, and no more is to be handed out; beyond it the
-  highest runs are left out: their work may be repeated, never lost.
+- The runs are written as ASCII of at most `FINISHED_LIMIT` bytes. Near it `full` is true, and no more is to be handed
+  out; beyond it the highest runs are left out: their work may be repeated, never lost.
 """
 
 import base64
@@ -13,10 +13,9 @@ import binascii
 from collections import deque
 from collections.abc import Iterator
 
-LIMIT = 4096
-VERSION = "1."
+from holdfast.adapters.kafka.progress import FINISHED_LIMIT
 
-_ROOM = (LIMIT - len(VERSION)) // 4 * 3
+_ROOM = FINISHED_LIMIT // 4 * 3
 _FULL = _ROOM - 1024
 _WORST_RUN = 10
 _SEVEN_BITS = 0x7F
@@ -27,13 +26,13 @@ Run = tuple[int, int]
 
 
 class Watermark:
-    """The progress of one partition, from `low` on; `metadata` is what was committed with it."""
+    """The progress of one partition, from `low` on; `finished` is what was committed of the offsets above."""
 
-    def __init__(self, low: int, metadata: str = "") -> None:
+    def __init__(self, low: int, finished: str = "") -> None:
         self._position = low
         self._order: deque[int] = deque()
         self._open: set[int] = set()
-        self._known = deque(_decoded(low, metadata))
+        self._known = deque(_decoded(low, finished))
 
     @property
     def low(self) -> int:
@@ -70,14 +69,14 @@ class Watermark:
         """Note that a record is finished; twice is once, and one that never came is nothing."""
         self._open.discard(offset)
 
-    def metadata(self) -> str:
+    def finished(self) -> str:
         """Write the runs above `low`, as far as there is room."""
         data = bytearray()
         for piece in self._pieces():
             if len(data) + len(piece) > _ROOM:
                 break
             data += piece
-        return VERSION + base64.b64encode(bytes(data)).decode().rstrip("=") if data else ""
+        return base64.b64encode(bytes(data)).decode().rstrip("=")
 
     def _pieces(self) -> Iterator[bytes]:
         """Write each run as two numbers: how far it begins after the last one, and how long it is."""
@@ -123,13 +122,10 @@ def _number(value: int) -> bytes:
     return bytes(written)
 
 
-def _decoded(low: int, metadata: str) -> list[Run]:
+def _decoded(low: int, finished: str) -> list[Run]:
     """Read the runs; what somebody else wrote is none."""
-    if not metadata.startswith(VERSION):
-        return []
-    text = metadata.removeprefix(VERSION)
     try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        data = base64.b64decode(finished + "=" * (-len(finished) % 4), validate=True)
     except (binascii.Error, ValueError):
         return []
     numbers = _numbers(data)

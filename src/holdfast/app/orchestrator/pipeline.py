@@ -46,7 +46,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
 from holdfast.ports.journal import BadData
 from holdfast.ports.ledger import Ledger
-from holdfast.ports.log import Log, Membership, Outgoing, Unreachable
+from holdfast.ports.log import Log, Membership, Outgoing, TopicMissing, Unreachable
 from holdfast.ports.store import Store
 from holdfast.ports.topics import Topics
 from holdfast.ports.unavailable import Unavailable
@@ -376,7 +376,7 @@ class Orchestrator:
                 await self._take(shards, anew)
                 if rewound:
                     await self._rewind(anew)
-            except (Unavailable, Unreachable) as away:
+            except (Unavailable, Unreachable, TopicMissing) as away:
                 if number in {0, 5} or number % 20 == 0:
                     log.warning("cannot take shards: %s; retrying", away)
             else:
