@@ -5,6 +5,8 @@ Laws of this file:
 - Time is an input: what needs a clock has it in `at`, in microseconds since the epoch.
 """
 
+from typing import final
+
 import msgspec
 
 from holdfast.core.parent import Parent
@@ -16,6 +18,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all commands."""
 
 
+@final
 class StartRun(Asked, frozen=True, kw_only=True):
     """Begin a run, unless it exists; a child of `parent` answers that one."""
 
@@ -26,6 +29,7 @@ class StartRun(Asked, frozen=True, kw_only=True):
     parent: Parent | None = None
 
 
+@final
 class SignalRun(Asked, frozen=True, kw_only=True):
     """Tell a run something; `seen` when its message id was taken before."""
 
@@ -90,6 +94,7 @@ class CloseChild(Asked, frozen=True, kw_only=True):
     how: str
 
 
+@final
 class CompleteStep(Asked, frozen=True, kw_only=True):
     """An attempt succeeded."""
 
@@ -146,6 +151,7 @@ class ParkRun(Asked, frozen=True, kw_only=True):
     detail: str = ""
 
 
+@final
 class ScheduleStep(Asked, frozen=True, kw_only=True):
     """The code calls a step."""
 
@@ -217,6 +223,7 @@ class RefuseSignal(Asked, frozen=True, kw_only=True):
     detail: str
 
 
+@final
 class CompleteRun(Asked, frozen=True, kw_only=True):
     """The workflow returned."""
 
@@ -283,6 +290,7 @@ class Addressed(msgspec.Struct, frozen=True):
     incarnation: int | None = None
 
 
+@final
 class ExecuteStep(msgspec.Struct, frozen=True, kw_only=True):
     """The task that a worker takes from its queue: one attempt of a step."""
 
@@ -319,6 +327,7 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     not_before: int | None = None
 
 
+@final
 class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """The terminal event of a run, as its consumers want it; times in microseconds."""
 

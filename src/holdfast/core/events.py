@@ -6,6 +6,8 @@ Laws of this file:
   code's own, recorded so that a replay can compare.
 """
 
+from typing import final
+
 import msgspec
 
 from holdfast.core.parent import Parent
@@ -17,6 +19,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all events."""
 
 
+@final
 class RunStarted(Fact, frozen=True, kw_only=True):
     """A run exists; `parent` is the step that called it, if one did."""
 
@@ -27,6 +30,7 @@ class RunStarted(Fact, frozen=True, kw_only=True):
     parent: Parent | None = None
 
 
+@final
 class StepScheduled(Fact, frozen=True, kw_only=True):
     """The code asked for a step; attempt 1 is to be executed. Times in seconds, `deadline` in microseconds."""
 
@@ -60,6 +64,7 @@ class StepAttempted(Fact, frozen=True, kw_only=True):
     attempt: int
 
 
+@final
 class StepCompleted(Fact, frozen=True, kw_only=True):
     """An attempt succeeded and the step is settled."""
 
@@ -232,6 +237,7 @@ class RunResumed(Fact, frozen=True, kw_only=True):
     by: str = ""
 
 
+@final
 class RunCompleted(Fact, frozen=True, kw_only=True):
     """The workflow returned."""
 

@@ -5,6 +5,8 @@ Laws of this file:
 - Messages are made again from history by the same function, so none has anything in it that history does not tell.
 """
 
+from typing import final
+
 import msgspec
 
 from holdfast.core.asks import Ask
@@ -16,6 +18,7 @@ class Heard(msgspec.Struct, frozen=True):
     """The base of all messages that are not records of the wire."""
 
 
+@final
 class CloseAttempt(Heard, frozen=True):
     """Nothing more is expected of an attempt: it is not sent any more, nor asked after."""
 

@@ -187,11 +187,19 @@ class LiveProgram:
         self._requests = []
         self._at = at
         self._loop.set_time(at)
-        match event:
-            case e.StepCompleted(step_id=step_id, result=result):
-                self._settle(step_id, result)
-            case e.RunStarted():
-                self._begin(event)
+        if type(event) is e.StepCompleted:  # as in core/run.py
+            self._settle(event.step_id, event.result)
+        elif type(event) is e.RunStarted:
+            self._begin(event)
+        else:
+            self._tell(event)
+        self._loop.drain()
+        if self._main is not None and self._main.done():
+            self._requests.append(self._conclusion(self._main))
+        return self._requests
+
+    def _tell(self, event: e.Event) -> None:
+        match event:  # of other events the code hears nothing
             case e.TimerFired(timer_id=timer_id):
                 timer = self._timers.pop(timer_id, None)
                 if timer is not None:
@@ -207,12 +215,6 @@ class LiveProgram:
             case e.CancelRequested():
                 if self._main is not None:
                     self._main.cancel()
-            case _:
-                pass
-        self._loop.drain()
-        if self._main is not None and self._main.done():
-            self._requests.append(self._conclusion(self._main))
-        return self._requests
 
     def is_cancelling(self) -> bool:
         return self._main is not None and is_cancelling(self._main)
