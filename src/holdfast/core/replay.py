@@ -16,7 +16,7 @@ from holdfast.core.commands import CancelRun, Command, ParkRun, Request, ResumeR
 from holdfast.core.difference import alike, difference
 from holdfast.core.messages import Message
 from holdfast.core.react import react
-from holdfast.core.run import RUNNING, Run, decide, evolve
+from holdfast.core.run import ENDED, RUNNING, Run, decide, evolve
 
 
 class Program(Protocol):
@@ -81,7 +81,7 @@ class Advance:
         except ProgramStuck as stuck:
             requests = [ParkRun(reason=stuck.reason, detail=str(stuck))]
         for request in requests:
-            if self.run.ended:
+            if self.run.status in ENDED:
                 break  # what the code asks for after its run's end is dropped
             for asked in decide(self.run, request):
                 self.happen(asked)

@@ -6,7 +6,7 @@ Laws of this file:
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, final
 
 import msgspec
 
@@ -40,6 +40,7 @@ class TakeInbox(msgspec.Struct, frozen=True):
     row: InboxRow
 
 
+@final
 class Redirect(msgspec.Struct, frozen=True):
     """A record that is not for a run of ours: it goes on as a dead letter, or to its own partition.
 
@@ -160,17 +161,18 @@ class Draft:
         """Note the run's row; started and changed in one draft is one insert."""
         if new:
             self.new_runs.add(run.run_id)
+        stands = run.stands
         self.rows[run.run_id] = RunRow(
             run_id=run.run_id,
             incarnation=run.incarnation,
             shard=shard,
             workflow=run.workflow,
             version=run.version,
-            status=run.status if run.stands is None else PARKED,
+            status=run.status if stands is None else PARKED,
             attributes=run.attributes,
             started_at=started_at,
             ended_at=ended_at,
-            parked=run.stands,
+            parked=stands,
         )
 
     def seal(self, shards: Mapping[str, int]) -> None:

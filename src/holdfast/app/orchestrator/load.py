@@ -74,15 +74,19 @@ class Loader:
         is_large = False
         for one in inputs:
             command = one.command
-            if isinstance(command, (CompleteStep, HearLedger, HearChild)):
-                if command.result is not None and command.result.blob is not None:
-                    referring.append(command)
-            elif isinstance(command, (StartRun, SignalRun)):
-                if isinstance(command, SignalRun):
+            # Every run comes by these: `type() is` where it can be, as in core/run.py.
+            if type(command) is StartRun or type(command) is SignalRun:
+                if type(command) is SignalRun:
                     signals.append(one)
                 if command.input.blob is not None:
                     referring.append(command)
                 is_large = is_large or len(command.input.data) > INLINE_LIMIT
+            elif (
+                (type(command) is CompleteStep or isinstance(command, (HearLedger, HearChild)))
+                and command.result is not None
+                and command.result.blob is not None
+            ):
+                referring.append(command)
         if signals:
             await self._see(signals, loaded)
         if referring:
@@ -111,11 +115,11 @@ class Loader:
         in_memory = self._live.ids
         for one in inputs:
             run_id = one.run_id
-            if run_id in in_memory and not isinstance(one.command, ResumeRun):
+            if run_id in in_memory and type(one.command) is not ResumeRun:
                 continue
             if run_id and run_id not in loaded.asked:
                 # A parent says its start again: better to ask the store than to have it refuse a draft.
-                is_new = isinstance(one.command, StartRun) and one.command.parent is None
+                is_new = type(one.command) is StartRun and one.command.parent is None
                 unknown.setdefault(run_id, is_new)
         return unknown
 

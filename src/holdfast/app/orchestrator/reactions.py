@@ -34,17 +34,7 @@ from holdfast.core.retry import MICROS
 from holdfast.core.settling import OpenStep
 from holdfast.ports.timers import AttemptRow, TimerRow
 
-Other = (
-    Send
-    | SetTimer
-    | ClearTimer
-    | TakeSignal
-    | PlanEffect
-    | AskLedger
-    | WithholdAttempt
-    | ExpectAnswer
-    | PutAside
-)
+Other = Send | SetTimer | ClearTimer | TakeSignal | PlanEffect | AskLedger | WithholdAttempt | ExpectAnswer | PutAside
 
 RESEND_AFTER = 60.0
 DOUBLED = 8

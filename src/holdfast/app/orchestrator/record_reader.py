@@ -47,7 +47,7 @@ class RecordReader:
         Raises:
             Unavailable: the store is away.
         """
-        unread = [one for one in inputs if isinstance(one.command, Redirect) and one.command.of_unknown_schema]
+        unread = [one for one in inputs if type(one.command) is Redirect and one.command.of_unknown_schema]
         if unread:
             await self._schemas.learn()
         for one in unread:

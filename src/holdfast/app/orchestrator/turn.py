@@ -119,7 +119,7 @@ class Turns:
 
     def _handle(self, draft: Draft, one: Input, at: int, loaded: Loaded) -> None:
         command = one.command
-        if isinstance(command, Redirect):
+        if type(command) is Redirect:  # `type() is` where every run comes by: as in core/run.py
             draft.prompt.append(command.record)
             return
         live = self._live.get(one.run_id) or self._enter(draft, one, at, loaded)
@@ -127,13 +127,16 @@ class Turns:
         if self._deaths.somebody_died:
             self._beware(live)
         at = max(at, live.last_at)
-        if isinstance(command, CompleteStep) and one.incarnation == live.run.incarnation:
+        if type(command) is CompleteStep and one.incarnation == live.run.incarnation:
             self._advance(draft, live, command, at, loaded)  # the hot path: nothing else to ask
+            return
+        if one.incarnation is not None and live.run.exists and one.incarnation != live.run.incarnation:
+            return
+        if type(command) is StartRun:
+            self._start(draft, live, one, command, at, loaded)
             return
         if isinstance(command, TakeInbox):
             self._give_up(draft, live, command.row)
-            return
-        if one.incarnation is not None and live.run.exists and one.incarnation != live.run.incarnation:
             return
         if isinstance(command, (Resend, AskAgain)):
             self._look_after(draft, live, command, at)
@@ -146,10 +149,14 @@ class Turns:
             return
         if isinstance(command, FailStep):
             command = msgspec.structs.replace(command, at=at)
-        elif isinstance(command, StartRun) and not command.version and not live.run.exists:
+        self._advance(draft, live, command, at, loaded, runs_code=not one.refusals)
+
+    def _start(self, draft: Draft, live: LiveRun, one: Input, command: StartRun, at: int, loaded: Loaded) -> None:
+        """Start a run, and tell it the signals that came before it."""
+        if not command.version and not live.run.exists:
             command = loaded.versioned(command)
         self._advance(draft, live, command, at, loaded, runs_code=not one.refusals)
-        if isinstance(command, StartRun) and one.run_id in loaded.inbox:
+        if one.run_id in loaded.inbox:
             self._empty_inbox(draft, live, loaded.inbox.pop(one.run_id), at, loaded)
 
     def _look_after(self, draft: Draft, live: LiveRun, command: Resend | AskAgain, at: int) -> None:
@@ -304,7 +311,8 @@ class Turns:
             draft.span(run_id, stored)
             draft.happened.append((stored, at, live.trace))
         refusals = len(draft.refusals)
-        if not before.exists:
+        is_new = not before.status
+        if is_new:
             live.started_at = at
         self._reactions.carry_out(draft, live, advanced.messages, at)
         if len(draft.refusals) > refusals and not self._publishes:
@@ -318,7 +326,7 @@ class Turns:
             or ((after.parked_steps or before.parked_steps) and after.stands != before.stands)
         ):
             ended = after.ended
-            draft.row(after, shard, live.started_at, new=not before.exists, ended_at=at if ended else None)
+            draft.row(after, shard, live.started_at, new=is_new, ended_at=at if ended else None)
             if (ended or after.parked is not None) and live.program is not None:
                 live.program.evict()
                 live.program = None
