@@ -7,6 +7,7 @@ knows stores and logs, so its names are loaded when somebody asks for one of the
 from typing import TYPE_CHECKING, Any
 
 from holdfast.sdk.attempts import Fatal, RetryAfter
+from holdfast.sdk.compensations import compensations
 from holdfast.sdk.definitions import (
     ChildFailed,
     Retry,
@@ -51,6 +52,7 @@ __all__ = [
     "RunHandle",
     "RunTerminated",
     "StepError",
+    "compensations",
     "days",
     "detached",
     "effect",

@@ -1,11 +1,11 @@
-"""What a step says of its next attempt, on the cluster: told by a worker over Kafka, stored in PostgreSQL."""
+"""What a step says of its next attempt, and sagas, on the cluster: told over Kafka, stored in PostgreSQL."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
 
-from holdfast import Fatal, Retry, RetryAfter, StepError, step, workflow
+from holdfast import Fatal, Retry, RetryAfter, StepError, compensations, step, workflow
 from holdfast.core import events as e
 from tests.integration.bus import Running, running, settings_on
 from tests.servers import Servers
@@ -64,3 +64,30 @@ async def test_a_step_asks_for_time_gives_up_or_waits_for_a_person(
     MENDED.add(order)
     await here.client.resume(order)
     assert await here.result(order) == ["taken", f"no {order}", "opened"]
+
+
+@step(retry=Retry(attempts=1))
+async def bus_give_back(order: str) -> None:
+    if f"{order}/undo" not in MENDED:
+        raise ConnectionError("closed")
+
+
+@workflow
+async def bus_saga(order: str) -> None:
+    async with compensations() as undo:
+        undo.add(bus_give_back, order)
+        await bus_hopeless(order)
+
+
+async def test_what_cannot_be_undone_waits_for_a_person(here: Running, request: pytest.FixtureRequest) -> None:
+    order = f"saga-{request.node.callspec.id}"
+    await here.client.start(bus_saga, order, id=order)
+    stored = await here.stored(order, "PARKED")
+    assert stored.row.parked == "compensation_failed"
+    MENDED.add(f"{order}/undo")
+    await here.client.resume(order)
+    stored = await here.stored(order, "FAILED")
+    assert [one.step_id for one in here.events(stored) if isinstance(one, e.StepCompleted)] == [
+        "compensations#1",
+        "bus_give_back#2",
+    ]

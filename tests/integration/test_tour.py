@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.tour import children, retries
+from examples.tour import children, retries, sagas
 from holdfast.core.commands import ResumeRun
 from holdfast.core.run import COMPLETED, PARKED
 from tests.integration.running import process
@@ -29,3 +29,13 @@ async def test_a_step_of_the_tour_asks_for_time_gives_up_or_waits_for_a_person(
         retries.BANK.touch()
         await running.send("invoice-7", ResumeRun(by="ada"))
         assert await running.result("invoice-7") == "4200 cents to owner of DE-12"
+
+
+async def test_a_saga_of_the_tour_gives_back_what_was_booked_the_last_first(tmp_path: Path) -> None:
+    async with process(tmp_path / "holdfast.db") as running:
+        await running.start(sagas.book_trip.name, "trip-7", "Oslo")
+        assert await running.result("trip-7") == "trip to Oslo"
+        assert sagas.given_back == []
+        await running.start(sagas.book_trip.name, "trip-8", "Atlantis")
+        assert await running.result("trip-8") == "no trip: there is no hotel in Atlantis"
+        assert sagas.given_back == ["car in Atlantis", "flight in Atlantis"]

@@ -20,6 +20,7 @@ from holdfast.core.effects import SETTLED, Effect
 from holdfast.core.identity import event_id
 from holdfast.core.retry import MICROS
 from holdfast.core.run import ENDED, UNFIT_SIGNAL, Run, evolve
+from holdfast.core.settling import PERSON
 from holdfast.ports.journal import ShardBatch, StoredEvent
 from holdfast.ports.log import Record
 from holdfast.ports.topics import Topics
@@ -102,7 +103,8 @@ class Auditor:
             self._violate("gap", f"run {run_id}: seq {stored.seq} came after {run.seq}")
         if stored.at < self.times.get(run_id, 0):
             self._violate("time", f"run {run_id}: {stored.type} at seq {stored.seq} is older than the one before it")
-        wrong = self._contradiction(run, event, stored.at)
+        wrong = None if run.ended else _of_a_person(run, event)
+        wrong = self._contradiction(run, event, stored.at) if wrong is None else wrong
         if wrong:
             self._violate("contradiction", f"run {run_id}, seq {stored.seq}: {wrong}")
         if isinstance(event, e.SignalRefused):
@@ -301,6 +303,17 @@ class _Input(msgspec.Struct):
 
 
 _what = msgspec.json.Decoder(_Input).decode
+
+
+def _of_a_person(run: Run, event: e.Event) -> str | None:
+    """Say what is wrong with an event of a step that waits for a person; None if it is of no such step."""
+    if isinstance(event, e.StepScheduled) and event.kind == PERSON:
+        return f"{event.step_id} is scheduled twice" if run.knows(event.step_id) else ""
+    step = run.open_steps.get(event.step_id) if isinstance(event, (e.StepCompleted, e.StepAttempted)) else None
+    if step is None or step.scheduled.kind != PERSON:
+        return None
+    taken_up = isinstance(event, e.StepCompleted) and step.parked is not None
+    return "" if taken_up else f"{step.scheduled.step_id} waits for a person alone"
 
 
 def _follows_nothing(run: Run, event: e.StepRetried) -> str:

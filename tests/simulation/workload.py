@@ -33,7 +33,7 @@ from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import TopicMissing, Unreachable
 from holdfast.ports.store import Store
 from holdfast.ports.unavailable import Unavailable
-from tests.simulation import family, hostile, retrying
+from tests.simulation import family, hostile, retrying, sagas
 from tests.simulation.broker import Broker
 from tests.simulation.loop import DEAD, RUNNING, Life
 from tests.simulation.provider import Provider, receipt
@@ -96,6 +96,7 @@ class Workload:
         hostile_chance: random.Random | None = None,
         family_chance: random.Random | None = None,
         retrying_chance: random.Random | None = None,
+        saga_chance: random.Random | None = None,
     ) -> None:
         self.expected: dict[str, Expected] = {}
         self.deeds: list[Deed] = []
@@ -121,6 +122,10 @@ class Workload:
         if kind is not None and retrying_chance is not None:
             run = f"retrying-{retrying_chance.choice('abcdefghijklmnop')}"
             self._run(run, kind, 1 + retrying_chance.random() * spread, retrying_chance)
+        kind = None if saga_chance is None else sagas.chosen(saga_chance)
+        if kind is not None and saga_chance is not None:
+            run = f"saga-{saga_chance.choice('abcdefghijklmnop')}"
+            self._run(run, kind, 1 + saga_chance.random() * spread, saga_chance)
 
     def _run(self, run: str, kind: str, begin: float, chance: random.Random) -> None:
         size = chance.randint(1, 3)
@@ -133,6 +138,9 @@ class Workload:
         elif kind in retrying.KINDS:
             self.expected[run] = Expected(*retrying.end_of(run, kind, size))
             self.stalling += [run] if kind == "staller" else []
+        elif kind in sagas.KINDS:
+            self.expected[run] = Expected(*sagas.end_of(run, kind))
+            self.stalling.append(run)
         else:
             self.expected[run] = Expected(*hostile.end_of(run, kind, size)) if is_hostile else expected(run, kind, size)
         if chance.random() < 0.3:
@@ -145,7 +153,7 @@ class Workload:
             wrong = Payload(data=msgspec.json.encode(number))
             at = max(0.0, begin + chance.uniform(-1, 3))
             self._do(chance, at, run, SignalRun(name=SIGNAL, message_id=f"{WRONG}{number}", input=wrong))
-        if kind == "cancelled":
+        if kind in {"cancelled", "cancelled_undoer"}:
             self._do(chance, begin + chance.random() * 3, run, CancelRun(reason="enough"), after_start=True)
         if kind in {"mending", "spinner"}:
             self._do(chance, begin + 1 + chance.random() * 3, run, ResumeRun(by="ann"), after_start=True)

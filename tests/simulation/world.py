@@ -133,6 +133,7 @@ class World:
             hostile_chance=random.Random(f"hostile/{self.seed}"),
             family_chance=random.Random(f"family/{self.seed}"),
             retrying_chance=random.Random(f"retrying/{self.seed}"),
+            saga_chance=random.Random(f"saga/{self.seed}"),
         )
         await self._install()
         if self._story is not None:

@@ -105,12 +105,13 @@ async def _look_at_effects(profile: "Profile", findings: list[Finding]) -> None:
 
 
 async def _look_at_exhausted(profile: "Profile", findings: list[Finding]) -> None:
-    """Name the runs that wait for a person because a step of theirs has no attempt left."""
-    from holdfast.core.settling import ATTEMPTS_EXHAUSTED
+    """Name the runs that wait for a person because attempts ran out, of a step or of what undoes."""
+    from holdfast.core.settling import ATTEMPTS_EXHAUSTED, COMPENSATION_FAILED
 
-    runs = [row.run_id async for row in _parked(profile) if row.parked == ATTEMPTS_EXHAUSTED]
     words = [
-        f"a step of run {run} has no attempt left: holdfast show {run}, then holdfast resume {run}" for run in runs
+        f"run {row.run_id} is parked ({row.parked}): holdfast show {row.run_id}, then holdfast resume {row.run_id}"
+        async for row in _parked(profile)
+        if row.parked in {ATTEMPTS_EXHAUSTED, COMPENSATION_FAILED}
     ]
     findings += [Finding("warn", "attempts", text) for text in words[:TOLD]]
     if len(words) > TOLD:

@@ -40,7 +40,7 @@ from holdfast.core.messages import (
 )
 from holdfast.core.parent import CANCEL
 from holdfast.core.run import Run, owing
-from holdfast.core.settling import OpenStep
+from holdfast.core.settling import PERSON, OpenStep
 from holdfast.core.sharing import ordered
 from holdfast.core.status import STATUS_AFTER
 
@@ -55,7 +55,7 @@ def react(run: Run, event: e.Event) -> tuple[Message, ...]:
     # Every run comes by these: `type() is` costs a fortieth of a `case` that fails (docs/performance.md).
     if type(event) is e.StepScheduled:
         if event.guard is None:
-            return (task(run, event),)
+            return (task(run, event),) if event.kind != PERSON else ()
         return (PlanEffect(event), task(run, event))
     if type(event) is e.StepCompleted:
         return settled(run, event.step_id)

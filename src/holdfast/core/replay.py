@@ -102,6 +102,8 @@ def advance(run: Run, program: Program | None, command: Command, at: int) -> Adv
         # A request that was heard and swallowed is over. That another one followed is recorded: a replay asks nobody.
         seen = msgspec.structs.replace(run, cancelling=False)
     for event in decide(seen, command):
+        if advance.events and program is not None and advance.run.status != RUNNING:
+            break  # a turn of this very command has ended or parked the run
         advance.happen(event)
         if program is not None and type(event) in e.INPUTS:
             advance.turn(program, event, at)
@@ -113,6 +115,8 @@ def resume(rebuilt: "Rebuilt", program: Program, command: ResumeRun, at: int) ->
     advance = Advance(rebuilt.run)
     for event in decide(rebuilt.run, command):
         advance.happen(event)
+        if type(event) in e.INPUTS:
+            rebuilt.waiting.append(e.Recorded(advance.run.seq, at, event))
     while rebuilt.waiting and advance.run.status == RUNNING:
         advance.turn(program, rebuilt.waiting.pop(0).event, at)
     return advance

@@ -48,8 +48,18 @@ from holdfast.core.commands import (
 )
 from holdfast.core.parent import Parent
 from holdfast.core.payload import NOTHING, Payload, same
-from holdfast.core.retry import MICROS
-from holdfast.core.settling import ATTEMPTS_EXHAUSTED, OpenStep, abandoned, after_failure, after_verdict, resolution
+from holdfast.core.settling import (
+    PERSON,
+    WORKER_DIED,
+    OpenStep,
+    abandoned,
+    after_failure,
+    after_verdict,
+    called_step,
+    resolution,
+    taken_up,
+    word_of,
+)
 from holdfast.core.sharing import FEW, added, ordered, without
 from holdfast.core.status import (
     CANCELLED,
@@ -75,8 +85,6 @@ RUN_EXISTS = "run_exists_differs"
 """Why a start is a dead letter: its run id is another run's."""
 UNFIT_SIGNAL = "unfit_signal"
 """Why a signal is a dead letter that the code waited for as another type."""
-WORKER_DIED = "worker_died"
-"""Why one stands that also waits for a step of which workers died: a resume tries it again."""
 
 
 class DeadLetter(Exception):
@@ -121,11 +129,8 @@ class Run(msgspec.Struct, frozen=True):
         if not self.parked_steps or self.timers or self.children:
             return None
         if len(self.parked_steps) == len(self.open_steps):
-            plainly = [step.parked or "" for step in self.parked_plainly]
-            if not plainly:
-                return EFFECT_PARKED
-            exhausted = all(reason.startswith(ATTEMPTS_EXHAUSTED) for reason in plainly)
-            return ATTEMPTS_EXHAUSTED if exhausted else WORKER_DIED
+            plainly = self.parked_plainly
+            return word_of(plainly) if plainly else EFFECT_PARKED
         return None
 
     @property
@@ -162,7 +167,7 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
             return (e.StepCompleted(step_id=command.step_id, attempt=command.attempt, result=command.result),)
         return late(run, command.step_id)
     if type(command) is ScheduleStep:
-        return (scheduled(command),)
+        return called_step(command)
     if type(command) is StartRun:
         return start(run, command)
     if type(command) is CompleteRun:
@@ -231,10 +236,13 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
 
 
 def resumed(run: Run, by: str) -> tuple[e.Event, ...]:
-    """Try again what was parked: steps first, so that the code's own turns follow right behind `RunResumed`."""
+    """Try again what was parked: steps first, so that the code's own turns follow right behind `RunResumed`.
+
+    Those that a person takes up last: their turns may let go of other steps.
+    """
     again = [
-        e.StepAttempted(step_id=step.scheduled.step_id, attempt=step.attempt + 1)
-        for step in sorted(run.parked_plainly, key=lambda step: step.scheduled.step_id)
+        taken_up(step)
+        for step in sorted(run.parked_plainly, key=lambda step: (step.scheduled.kind == PERSON, step.scheduled.step_id))
     ]
     return (*again, e.RunResumed(by=by)) if run.status == PARKED else tuple(again)
 
@@ -258,25 +266,6 @@ def start(run: Run, command: StartRun) -> tuple[e.Event, ...]:
     raise DeadLetter(
         RUN_EXISTS,
         f"run {run.run_id} exists with another workflow or input; it is unchanged. Choose another run id",
-    )
-
-
-def scheduled(command: ScheduleStep) -> e.StepScheduled:
-    """Record a step with all that its execution needs."""
-    total = command.total_timeout
-    return e.StepScheduled(
-        step_id=command.step_id,
-        name=command.name,
-        kind=command.kind,
-        input=command.input,
-        input_hash=command.input_hash,
-        queue=command.queue,
-        retry=command.retry,
-        timeout=command.timeout,
-        deadline=None if total is None else command.at + int(total * MICROS),
-        heartbeat=command.heartbeat,
-        guard=command.guard,
-        key=command.key,
     )
 
 

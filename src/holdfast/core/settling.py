@@ -8,18 +8,30 @@ Laws of this file:
   requests; what the ledger makes of them comes back as a command.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from holdfast.core import effects as ledger
 from holdfast.core import events as e
-from holdfast.core.commands import FailStep, HearLedger, ResolveEffect
-from holdfast.core.payload import NOTHING
-from holdfast.core.retry import PARK, Failure, is_wanted_again, next_attempt_at
+from holdfast.core.commands import FailStep, HearLedger, ResolveEffect, ScheduleStep
+from holdfast.core.payload import NOTHING, Payload
+from holdfast.core.retry import MICROS, PARK, Failure, is_wanted_again, next_attempt_at
 
 UNWANTED = Failure("Unwanted", "nobody wants the effect any more, and a person says that it did not happen")
+WORKER_DIED = "worker_died"
+"""Why a plain step is parked of which workers died."""
 ATTEMPTS_EXHAUSTED = "attempts_exhausted"
 """Why a plain step is parked whose attempts have run out."""
+COMPENSATION_FAILED = "compensation_failed"
+"""Why a run waits for a person whose code could not undo what it did."""
+PERSON = "person"
+"""The kind of a step that no worker executes: it waits for a person from the beginning, and a resume settles it."""
 UNEXPLAINED = Failure("Failed", "the effect failed, and nobody said why")
+
+
+_TOLD = msgspec.json.Decoder(str)
+"""Reads the one argument of a step that is a person's."""
 
 
 class OpenStep(msgspec.Struct, frozen=True):
@@ -73,6 +85,50 @@ def after_failure(step: OpenStep, command: FailStep, identity: str) -> tuple[e.E
     if step.scheduled.retry.on_exhausted == PARK and is_wanted_again(step.scheduled.retry, command.error):
         return (e.StepParked(step_id=command.step_id, reason=exhausted(command)),)
     return (failed,)
+
+
+def called_step(command: ScheduleStep) -> tuple[e.Event, ...]:
+    """Record the call of a step; one that is a person's is parked at once."""
+    return (scheduled(command),) if command.kind != PERSON else (scheduled(command), awaiting(command))
+
+
+def scheduled(command: ScheduleStep) -> e.StepScheduled:
+    """Record a step with all that its execution needs."""
+    total = command.total_timeout
+    return e.StepScheduled(
+        step_id=command.step_id,
+        name=command.name,
+        kind=command.kind,
+        input=command.input,
+        input_hash=command.input_hash,
+        queue=command.queue,
+        retry=command.retry,
+        timeout=command.timeout,
+        deadline=None if total is None else command.at + int(total * MICROS),
+        heartbeat=command.heartbeat,
+        guard=command.guard,
+        key=command.key,
+    )
+
+
+def awaiting(asked: ScheduleStep) -> e.StepParked:
+    """Park a step that is a person's; its input says what there is to look at."""
+    return e.StepParked(step_id=asked.step_id, reason=f"{COMPENSATION_FAILED}: {_TOLD.decode(asked.input.data)}")
+
+
+def word_of(parked: Sequence[OpenStep]) -> str:
+    """Say in a word why a run stands that waits for these steps, which a resume tries again."""
+    reasons = [step.parked or "" for step in parked]
+    words = (WORKER_DIED, COMPENSATION_FAILED, ATTEMPTS_EXHAUSTED)
+    return next((word for word in words if any(reason.startswith(word) for reason in reasons)), WORKER_DIED)
+
+
+def taken_up(step: OpenStep) -> e.Event:
+    """Go on with a step that is parked and no effect, for a person says so."""
+    step_id = step.scheduled.step_id
+    if step.scheduled.kind == PERSON:
+        return e.StepCompleted(step_id=step_id, attempt=step.attempt, result=Payload(data=b"null"))
+    return e.StepAttempted(step_id=step_id, attempt=step.attempt + 1)
 
 
 def exhausted(command: FailStep) -> str:

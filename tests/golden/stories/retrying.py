@@ -1,6 +1,6 @@
-"""Steps that say when they are to be tried again."""
+"""Steps that say when they are to be tried again, and what is undone when they give up."""
 
-from holdfast import Fatal, Retry, RetryAfter, StepError, step, workflow
+from holdfast import Fatal, Retry, RetryAfter, StepError, compensations, step, workflow
 from holdfast.core.commands import ResumeRun
 from holdfast.core.run import PARKED
 from tests.golden.telling import golden
@@ -48,3 +48,31 @@ async def words_of_steps(running: Process) -> None:
     await running.until_status("errand", PARKED)
     closed.clear()
     await running.send("errand", ResumeRun(by="ada"))
+
+
+@step
+async def golden_books(what: str) -> str:
+    return what
+
+
+@step(retry=Retry(attempts=1))
+async def golden_gives_back(what: str) -> None:
+    if closed:
+        raise ConnectionError("closed")
+
+
+@workflow
+async def golden_trip(city: str) -> None:
+    async with compensations() as undo:
+        for what in ("flight", "car"):
+            undo.add(golden_gives_back, await golden_books(f"{what} to {city}"))
+        await golden_gives_up(city)
+
+
+@golden
+async def sagas(running: Process) -> None:
+    closed.append("until a person comes")
+    await running.start("golden_trip", "trip", "Oslo")
+    await running.until_status("trip", PARKED)
+    closed.clear()
+    await running.send("trip", ResumeRun(by="ada"))

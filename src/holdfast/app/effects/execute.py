@@ -1,9 +1,8 @@
 """Carrying an effect from its plan to a verdict: what a worker does with a task of one.
 
 Laws of this file:
-- The intent is committed before the function runs; with `http=`, before the first byte. If the commit's answer is lost,
-  nothing is sent.
-- What the function raises is unclear, unless it says `Refused` or `NotSent`, or its transport has heard the answer.
+- The intent is committed before the function runs (`http=`: the first byte). If its answer is lost, nothing is sent.
+- What the function raises is unclear, unless it says `Refused` or `NotSent`, or its transport heard the answer.
 - A proof is recorded whatever else happens, and its result is told only from the ledger.
 - Nothing is sent again but what `core/effects.py` allows.
 """
@@ -178,10 +177,10 @@ class EffectExecution:
         if effect.terms.guard == LOOKUP and effect.state == ledger.IN_DOUBT:
             not_before = max(not_before or 0, effect.horizon)
         error = call.error or Unclear("unclear")
+        if isinstance(error, Reported):
+            return unsettled(call.task, error.failure, effect.state, not_before)
         # What returned a value that cannot be told will do so again.
         failure = failed_attempt(error, call.task.step_id, retryable=not isinstance(error, UnfitValue))
-        if isinstance(error, Reported):
-            failure = error.failure
         return unsettled(call.task, failure, effect.state, not_before)
 
     # -- processes died of it
