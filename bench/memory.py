@@ -21,7 +21,7 @@ from pathlib import Path
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
-from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
+from holdfast.adapters.sqlite import EmbeddedLog, SqliteDeferredInputs, SqliteLedger, SqliteStore
 from holdfast.app.effects.execute import carrier
 from holdfast.app.executor.invocation import Invoker
 from holdfast.app.orchestrator.pipeline import Orchestrator
@@ -101,6 +101,7 @@ class Engine:
             log_=self.log,
             clock=clock,
             codec=AvroCodec(),
+            deferred=SqliteDeferredInputs(self.store),
             new_program=programs(NAMESPACE),
             default_version=latest_version,
             namespace=NAMESPACE,

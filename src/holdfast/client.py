@@ -10,7 +10,8 @@ from typing import Any, Generic, Self, TypeVar, cast, overload
 
 from holdfast.app.client.run_client import RunClient
 from holdfast.app.effects.resolve import EffectUnknown, ResolutionRefused, Resolutions, Verdict
-from holdfast.app.orchestrator.pipeline import Lost, Orchestrator
+from holdfast.app.orchestrator.pipeline import Orchestrator
+from holdfast.app.orchestrator.waiters import Lost
 from holdfast.asked import attributes_of, input_of, made_up_id, text
 from holdfast.core.asks import FAIL, RETRY, SUCCEED
 from holdfast.core.commands import (

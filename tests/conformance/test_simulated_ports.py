@@ -12,6 +12,7 @@ import pytest
 from holdfast.ports.log import Topic
 from holdfast.testing.conformance.databases import OnceLaws, Orders
 from holdfast.testing.conformance.deaths import DeathsConformance
+from holdfast.testing.conformance.deferred import DeferredConformance
 from holdfast.testing.conformance.keys import Advance, Flush, KeysConformance
 from holdfast.testing.conformance.ledger import LedgerConformance
 from holdfast.testing.conformance.log import PARTITIONS, LogConformance
@@ -21,6 +22,7 @@ from holdfast.testing.conformance.store import StoreConformance
 from tests.simulation.broker import Broker
 from tests.simulation.databases import Database, SimulatedDatabases
 from tests.simulation.deaths import SimulatedDeaths
+from tests.simulation.deferred import SimulatedDeferredInputs
 from tests.simulation.faults import Faults
 from tests.simulation.keys import KeyServer, SimulatedKeys
 from tests.simulation.ledger import SimulatedLedger
@@ -83,6 +85,11 @@ class TestSimulatedLedger(Simulated, LedgerConformance):
 class TestSimulatedDeaths(Simulated, DeathsConformance):
     def deaths_of(self, store: SimulatedStore) -> SimulatedDeaths:
         return SimulatedDeaths(store.truth.deaths, store.truth, store.wire)
+
+
+class TestSimulatedDeferred(Simulated, DeferredConformance):
+    def deferred_of(self, store: SimulatedStore) -> SimulatedDeferredInputs:
+        return SimulatedDeferredInputs(store.truth.deferred, store.truth, store.wire)
 
 
 class TestSimulatedSchemas(Simulated, SchemasConformance):

@@ -8,7 +8,7 @@ Laws of this file:
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ import msgspec
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.adapters.linux import LinuxHost
-from holdfast.adapters.sqlite import EmbeddedLog, SqliteLedger, SqliteStore
+from holdfast.adapters.sqlite import EmbeddedLog, SqliteDeferredInputs, SqliteLedger, SqliteStore
 from holdfast.app.client.run_client import RunClient
 from holdfast.app.effects.execute import carrier
 from holdfast.app.executor.invocation import Invoker
@@ -27,12 +27,15 @@ from holdfast.app.log_identity import remember
 from holdfast.app.orchestrator.draft import Input
 from holdfast.app.orchestrator.pipeline import CACHE_BYTES, Orchestrator
 from holdfast.app.orchestrator.programs import latest_version, programs
+from holdfast.app.schemas import SchemaCache
 from holdfast.app.worker.execute import Execution
 from holdfast.app.worker.local_dispatch import LocalWorker
 from holdfast.core import events as e
 from holdfast.core.commands import Addressed, Command, SignalRun, StartRun
 from holdfast.core.payload import Payload
 from holdfast.core.run import ENDED, PARKED
+from holdfast.ports.codec import Codec
+from holdfast.ports.deferred import DeferredInput, DeferredInputs, WaitingRun
 from holdfast.ports.journal import StoredRun
 from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import Log, Record, Topic
@@ -65,6 +68,22 @@ class FastClock:
         await asyncio.sleep(seconds / SPEED)
 
 
+class Undeferred:
+    """The port of deferred inputs where all processes are of one release: nothing is ever kept."""
+
+    async def keep(self, inputs: Sequence[DeferredInput]) -> None:
+        raise AssertionError(inputs)
+
+    async def waiting(self, limit: int, *, shards: Collection[int] | None = None) -> Sequence[WaitingRun]:
+        return ()
+
+    async def read(self, shard: int, run_id: str, limit: int) -> Sequence[DeferredInput]:
+        return ()
+
+    async def forget(self, places: Collection[int]) -> None:
+        raise AssertionError(places)
+
+
 class Process:
     """Orchestrator and worker of one process, put together as a composition root does it."""
 
@@ -82,12 +101,15 @@ class Process:
         queues: frozenset[str] = frozenset({"default"}),
         databases: Mapping[str, str] = MappingProxyType({}),
         threads: int = 256,
+        deferred: DeferredInputs | None = None,
+        codec: Codec = CODEC,
+        schemas: SchemaCache | None = None,
     ) -> None:
         clock = FastClock()
         self.name = name
         self.store = store
         self.log = log
-        self.codec = CODEC
+        self.codec = codec
         effects = carrier(
             ledger_=ledger,
             store=store,
@@ -105,7 +127,9 @@ class Process:
             ledger=ledger,
             log_=log,
             clock=clock,
-            codec=CODEC,
+            codec=codec,
+            deferred=deferred or Undeferred(),
+            schemas=schemas,
             new_program=programs(namespace),
             default_version=latest_version,
             namespace=namespace,
@@ -118,7 +142,7 @@ class Process:
             cache_bytes=cache_bytes,
         )
         self.run_client = RunClient(
-            store=store, log_=log, clock=clock, codec=CODEC, namespace=namespace, shards=shards, publishes=False
+            store=store, log_=log, clock=clock, codec=codec, namespace=namespace, shards=shards, publishes=False
         )
         self.others = asyncio.all_tasks()
         self.serving: asyncio.Task[None] | None = None
@@ -202,7 +226,7 @@ class Process:
 
     async def result(self, run_id: str) -> Any:
         """Wait for the end of a run, which is to be a success."""
-        last = events_of(await self.until_status(run_id, *ENDED))[-1]
+        last = events_of(await self.until_status(run_id, *ENDED), self.codec)[-1]
         assert isinstance(last, e.RunCompleted), last
         return msgspec.json.decode(last.result.data)
 
@@ -253,15 +277,15 @@ def signal_of(name: str, value: Any = None, message_id: str = "m1") -> SignalRun
     return SignalRun(name=name, message_id=message_id, input=Payload(data=msgspec.json.encode(value)))
 
 
-def events_of(stored: StoredRun) -> list[e.Event]:
-    return [CODEC.decode_event(one.type, one.data) for one in stored.history]
+def events_of(stored: StoredRun, codec: Codec = CODEC) -> list[e.Event]:
+    return [codec.decode_event(one.type, one.data) for one in stored.history]
 
 
 def header(record: Record, name: str) -> str:
     return dict(record.headers)[name].decode()
 
 
-async def assert_whole(store: Store, *run_ids: str) -> None:
+async def assert_whole(store: Store, *run_ids: str, codec: Codec = CODEC) -> None:
     """Each of these runs was started once, and its history is gapless, with one result a step and one end."""
     found = await store.load(run_ids)
     assert set(found) == set(run_ids)
@@ -269,7 +293,7 @@ async def assert_whole(store: Store, *run_ids: str) -> None:
         assert [one.seq for one in stored.history] == list(range(1, len(stored.history) + 1)), run_id
         times = [one.at for one in stored.history]
         assert times == sorted(times), run_id
-        events = events_of(stored)
+        events = events_of(stored, codec)
         kinds = Counter(type(event).__name__ for event in events)
         assert kinds["RunStarted"] == 1, (run_id, kinds)
         settled = Counter(event.step_id for event in events if isinstance(event, (e.StepCompleted, e.StepFailed)))
@@ -331,6 +355,7 @@ async def process(
         cache_bytes=cache_bytes,
         databases=databases,
         threads=threads,
+        deferred=SqliteDeferredInputs(file),
     )
     try:
         if begin:

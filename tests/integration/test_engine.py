@@ -4,7 +4,14 @@ import asyncio
 from pathlib import Path
 
 from holdfast.adapters.memory import MemoryKeys
-from holdfast.adapters.sqlite import EmbeddedLog, SqliteDeaths, SqliteLedger, SqliteSchemas, SqliteStore
+from holdfast.adapters.sqlite import (
+    EmbeddedLog,
+    SqliteDeaths,
+    SqliteDeferredInputs,
+    SqliteLedger,
+    SqliteSchemas,
+    SqliteStore,
+)
 from holdfast.core.commands import Addressed, Command
 from holdfast.core.identity import shard_of
 from holdfast.ports.recorder import UNRECORDED
@@ -66,8 +73,8 @@ async def test_what_is_scheduled_while_a_process_leaves_goes_to_the_others(tmp_p
     store = SqliteStore(path)
     profile = Profile(
         settings=Settings(namespace=NAMESPACE, shards=SHARDS), store=store, ledger=SqliteLedger(store),
-        deaths=SqliteDeaths(store), schemas=SqliteSchemas(store), log=EmbeddedLog(store), keys=MemoryKeys(),
-        codec=CODEC, embedded=False,
+        deaths=SqliteDeaths(store), deferred=SqliteDeferredInputs(store), schemas=SqliteSchemas(store),
+        log=EmbeddedLog(store), keys=MemoryKeys(), codec=CODEC, embedded=False,
     )  # fmt: skip
     profile.records = UNRECORDED
     await profile.open()

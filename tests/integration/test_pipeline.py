@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from holdfast.app.orchestrator.pipeline import Lost
+from holdfast.adapters.sqlite import SqliteDeferredInputs, SqliteStore
 from holdfast.app.orchestrator.recovery import Recovery
 from holdfast.app.orchestrator.turn import DRAFT_BYTES
+from holdfast.app.orchestrator.waiters import Lost
 from holdfast.app.records import Wire
 from holdfast.core import events as e
 from holdfast.core.commands import Addressed, CancelRun, CompleteStep, FireTimer, ResumeRun, TerminateRun
@@ -403,10 +404,13 @@ async def test_a_history_that_this_version_cannot_read_stops_that_run_alone(file
         batch = ShardBatch(row.epoch, row.last_batch + 1, row.published, events=[newer])
         assert await engine.store.commit({shard: batch}) == Committed()
     async with process(file, "p2") as engine:
-        with pytest.raises(DeadLetter, match="EventOfTomorrow"):
-            await engine.submit("r", signal_of("go", 1))
+        await engine.submit("r", signal_of("go", 1))
         await engine.start("pipe_three", "ok", 1)
         assert await engine.result("ok") == 4
+        assert isinstance(engine.store, SqliteStore)
+        (waits,) = await SqliteDeferredInputs(engine.store).waiting(10)
+        assert (waits.run_id, waits.inputs) == ("r", 1)
+        assert "EventOfTomorrow" in waits.reason
 
 
 async def test_a_resume_right_behind_other_messages_is_not_lost(file: Path) -> None:

@@ -20,6 +20,7 @@ from tests.simulation.audit import CODEC
 from tests.simulation.clock import ProcessClock
 from tests.simulation.databases import SimulatedDatabases
 from tests.simulation.deaths import SimulatedDeaths
+from tests.simulation.deferred import SimulatedDeferredInputs
 from tests.simulation.faults import KILL, PAUSE, SLOW, STEP_FAILS
 from tests.simulation.host import SimulatedHost
 from tests.simulation.hostile import TURN_STEPS
@@ -131,6 +132,7 @@ class Process:
             store=store,
             ledger=ledger,
             deaths=SimulatedDeaths(world.truth.deaths, world.truth, self.wire),
+            deferred=SimulatedDeferredInputs(world.truth.deferred, world.truth, self.wire),
             schemas=SimulatedSchemas(world.truth.schemas, world.truth, self.wire),
             log=log,
             keys=SimulatedKeys(world.keys, self.wire),

@@ -30,6 +30,7 @@ from holdfast.ports.journal import (
 from holdfast.ports.timers import AttemptPage, AttemptRow, TimerRow
 from holdfast.ports.unavailable import Unavailable
 from tests.simulation.deaths import Obituaries
+from tests.simulation.deferred import DeferredRows
 from tests.simulation.faults import STEAL
 from tests.simulation.ledger import Rows
 from tests.simulation.schemas import SchemaRows
@@ -56,6 +57,7 @@ class Truth:
         self.heard = heard
         self.ledger = Rows(now)
         self.deaths = Obituaries(now)
+        self.deferred = DeferredRows(now)
         self.schemas = SchemaRows()
         self.away = False
         self.failovers = 0

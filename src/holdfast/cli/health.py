@@ -85,6 +85,7 @@ async def _look_at_store(profile: "Profile", where: str, findings: list[Finding]
     await _look_at_effects(profile, findings)
     await _look_at_exhausted(profile, findings)
     await _look_at_deaths(profile, findings)
+    await _look_at_waiting(profile, findings)
     return int(meta["shards"])
 
 
@@ -148,6 +149,26 @@ async def _look_at_deaths(profile: "Profile", findings: list[Finding]) -> None:
         findings.append(Finding("warn", "deaths", f"and {len(words) - TOLD} more: holdfast list --status PARKED"))
     if not words:
         findings.append(Finding("ok", "deaths", "no process is known to have died of a run or a step"))
+
+
+async def _look_at_waiting(profile: "Profile", findings: list[Finding]) -> None:
+    """Name the runs that wait for a process of a newer release."""
+    waiting = await profile.deferred.waiting(PAGE)
+    findings += [
+        Finding(
+            "warn",
+            "release",
+            f"run {one.run_id or '(of an unreadable id)'}, shard {one.shard}, waits for a newer release"
+            + (f", at least {one.release}" if one.release else "")
+            + f": {one.inputs} inputs are kept: upgrade the orchestrators",
+        )
+        for one in waiting[:TOLD]
+    ]
+    if len(waiting) > TOLD:
+        more = f"{len(waiting) - TOLD}{' or more' if len(waiting) == PAGE else ''}"
+        findings.append(Finding("warn", "release", f"and {more} runs more wait for a newer release"))
+    if not waiting:
+        findings.append(Finding("ok", "release", "no run waits for a newer release"))
 
 
 async def _parked(profile: "Profile") -> AsyncIterator["RunRow"]:

@@ -39,19 +39,31 @@ def show(context: click.Context, run: str, *, as_json: bool, no_wait: bool) -> N
 
 
 async def _show(settings: "Settings", run: str, *, as_json: bool, no_wait: bool) -> None:
-    from holdfast.views import describe, large_result
+    from holdfast.ports.codec import Newer, UnknownSchema
+    from holdfast.views import describe, large_result, listed
 
     async with connected(settings) as client:
         stored = await found(client, run, no_wait=no_wait)
-        blob = large_result(stored, client.profile.codec)
-        blobs = {} if blob is None else await client.profile.store.blobs([blob])
-        view = describe(stored, client.profile.codec, blobs)
+        kept = await client.profile.deferred.read(stored.row.shard, run, 1)
+        waits = f"{kept[0].reason} (what comes in meanwhile is kept)" if kept else None
+        try:
+            blob = large_result(stored, client.profile.codec)
+            blobs = {} if blob is None else await client.profile.store.blobs([blob])
+            view = describe(stored, client.profile.codec, blobs)
+        except (Newer, UnknownSchema) as newer:  # its row tells something all the same
+            view, waits = listed(stored.row), waits or str(newer)
+        view["waiting"] = waits
         if as_json:
             click.echo(json_line(view))
             return
         from holdfast.cli.drawing import console, picture_of_run
 
-        console().print(picture_of_run(stored, view, client.profile.codec))
+        if "steps" in view:
+            console().print(picture_of_run(stored, view, client.profile.codec))
+        else:
+            click.echo(plain(f"{run}  {stored.row.workflow}  {stored.row.status}"))
+        if waits is not None:
+            click.echo(plain(f"{run} waits for a newer release: {waits}"))
 
 
 @click.command(name="list", cls=Subcommand)

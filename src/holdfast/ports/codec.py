@@ -30,11 +30,15 @@ class UnknownSchema(Unreadable):
 
 
 class Newer(Unreadable):
-    """A record of a `release` that knows more: whole and registered, but not to be read here. It is no dead letter."""
+    """A record of a `release` that knows more: whole and registered, but not to be read here. It is no dead letter.
 
-    def __init__(self, reason: str, text: str, release: str) -> None:
+    `run_id` is that of the run which a command or a result is for, if the record has such a field.
+    """
+
+    def __init__(self, reason: str, text: str, release: str, run_id: str = "") -> None:
         super().__init__(reason, text)
         self.release = release
+        self.run_id = run_id
 
 
 class Codec(Protocol):
@@ -73,7 +77,7 @@ class Codec(Protocol):
         A SignalRun without message id gets `ce_source` + `ce_id`.
 
         Raises:
-            Newer: a command of a newer release, whose schema was learned.
+            Newer: a command of a newer release, whose schema was learned; with its run id.
             UnknownSchema: `unknown_schema`, `unknown_type`; to be learned, else it is nobody's.
             Unreadable: `unreadable` (no Avro, no JSON), `run_id` (missing or bad).
         """
@@ -86,7 +90,7 @@ class Codec(Protocol):
     def encode_result(self, result: StepResult) -> bytes: ...
 
     def decode_result(self, value: bytes) -> StepResult:
-        """Decode a record of the results topic; raises `Unreadable`."""
+        """Decode a record of the results topic; raises `Unreadable`, and `Newer` with the run id."""
 
     def encode_outcome(self, outcome: RunOutcome) -> bytes: ...
 

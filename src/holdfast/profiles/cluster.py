@@ -4,6 +4,7 @@ from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.kafka.log import KafkaLog
 from holdfast.adapters.memory.keys import MemoryKeys
 from holdfast.adapters.postgres.deaths import PostgresDeaths
+from holdfast.adapters.postgres.deferred import PostgresDeferredInputs
 from holdfast.adapters.postgres.ledger import PostgresLedger
 from holdfast.adapters.postgres.schemas import PostgresSchemas
 from holdfast.adapters.postgres.store import PostgresStore
@@ -28,6 +29,7 @@ def assemble(settings: Settings) -> Profile:
         store=store,
         ledger=PostgresLedger(store),
         deaths=PostgresDeaths(store),
+        deferred=PostgresDeferredInputs(store),
         schemas=PostgresSchemas(store),
         log=KafkaLog(settings.log.removeprefix("kafka://"), options=options),
         keys=_keys(settings),

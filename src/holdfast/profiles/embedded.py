@@ -3,6 +3,7 @@
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.adapters.memory.keys import MemoryKeys
 from holdfast.adapters.sqlite.deaths import SqliteDeaths
+from holdfast.adapters.sqlite.deferred import SqliteDeferredInputs
 from holdfast.adapters.sqlite.ledger import SqliteLedger
 from holdfast.adapters.sqlite.log import EmbeddedLog
 from holdfast.adapters.sqlite.schemas import SqliteSchemas
@@ -18,6 +19,7 @@ def assemble(settings: Settings) -> Profile:
         store=store,
         ledger=SqliteLedger(store),
         deaths=SqliteDeaths(store),
+        deferred=SqliteDeferredInputs(store),
         schemas=SqliteSchemas(store),
         log=EmbeddedLog(store),
         keys=MemoryKeys(),

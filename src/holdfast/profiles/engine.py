@@ -46,6 +46,7 @@ def orchestrator_of(
         log_=profile.log,
         clock=profile.clock,
         codec=profile.codec,
+        deferred=profile.deferred,
         new_program=programs(profile.namespace, turn_steps),
         default_version=latest_version,
         namespace=profile.namespace,

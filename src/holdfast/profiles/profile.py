@@ -19,6 +19,7 @@ from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
 from holdfast.ports.databases import Databases
 from holdfast.ports.deaths import Deaths
+from holdfast.ports.deferred import DeferredInputs
 from holdfast.ports.host import Host
 from holdfast.ports.installation import Installation, NotInstalled
 from holdfast.ports.keys import Keys
@@ -71,13 +72,14 @@ class StoreClock:
 class Profile:
     """Store, ledger, deaths, log, keys, clock, codec of one installation; ledger and deaths are in the store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword-only: every port has its adapter here
         self,
         *,
         settings: Settings,
         store: Store,
         ledger: Ledger,
         deaths: Deaths,
+        deferred: DeferredInputs,
         schemas: WriterSchemas,
         log: Log,
         keys: Keys,
@@ -89,6 +91,7 @@ class Profile:
         self.store = store
         self.ledger = ledger
         self.deaths = deaths
+        self.deferred = deferred
         self.databases: Databases = NamedDatabases(settings.databases)
         self.host: Host = LinuxHost()
         self.records: FlightRecords = FlightFolder(records_folder(settings))

@@ -10,9 +10,12 @@ Laws of this file:
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
 from typing import Any, cast
 
 import msgspec
+from fastavro import schemaless_reader
 from fastavro.schema import SchemaParseException, UnknownType
 
 from holdfast.adapters.avro import json_commands, schemas
@@ -33,6 +36,11 @@ _SINGLE_OBJECT_HEADER = 10
 _CONFLUENT_HEADER = 5
 _TYPE_OF = {f"holdfast.{name}.v1": name for name in json_commands.DECODERS}
 _CE_TYPES = {kind: f"holdfast.{name}.v1" for name, kind in COMMANDS.items()}
+
+
+class _WithRunId(msgspec.Struct):
+    run_id: str
+
 
 Reader = tuple[str, Decode, str]
 """The record that a schema is of, the function that reads it, and the release it was learned from, if it was."""
@@ -119,7 +127,7 @@ class AvroCodec:
 
     def decode_command(self, headers: Headers, value: bytes) -> Addressed:
         if value[:1] in {SINGLE_OBJECT[:1], CONFLUENT}:
-            addressed = cast(Addressed, self._read(value, *COMMANDS))
+            addressed = cast(Addressed, self._read_addressed(value, *COMMANDS))
             _checked(addressed.run_id)
         else:
             addressed = self._from_json(headers, value)
@@ -145,7 +153,7 @@ class AvroCodec:
         return self._encode("StepResult", result)
 
     def decode_result(self, value: bytes) -> StepResult:
-        return cast(StepResult, self._read(value, "StepResult"))
+        return cast(StepResult, self._read_addressed(value, "StepResult"))
 
     def encode_outcome(self, outcome: RunOutcome) -> bytes:
         return self._encode("RunOutcome", outcome)
@@ -167,6 +175,26 @@ class AvroCodec:
             if release:
                 raise Newer("unreadable", f"{text} (release {release} wrote it)", release) from stumbled
             raise Unreadable("unreadable", text) from stumbled
+
+    def _read_addressed(self, data: bytes, *wanted: str) -> Any:
+        try:
+            return self._read(data, *wanted)
+        except Newer as newer:
+            newer.run_id = self._run_id_in(data)
+            raise
+
+    def _run_id_in(self, data: bytes) -> str:
+        """Find the run id in a record of which this release knows nothing but its schema."""
+        found = self._learned.get(data[:_SINGLE_OBJECT_HEADER])
+        if found is None:
+            return ""
+        try:
+            fields: Any = schemaless_reader(
+                BytesIO(data[_SINGLE_OBJECT_HEADER:]), schemas.parsed(json.loads(found.text)), None
+            )
+            return run_id(fields["run_id"])
+        except Exception:  # noqa: BLE001 - whatever a newer release wrote; it is kept all the same
+            return ""
 
     def _reader(self, data: bytes) -> tuple[Reader, int]:
         if data[:2] == SINGLE_OBJECT and len(data) >= _SINGLE_OBJECT_HEADER:
@@ -201,7 +229,7 @@ class AvroCodec:
         ce_type = _header(headers, "ce_type")
         name = _TYPE_OF.get(ce_type)
         if name is None:
-            raise self._no_command(ce_type)
+            raise self._no_command(ce_type, value)
         try:
             value.decode()
             written = json_commands.DECODERS[name].decode(value)
@@ -210,10 +238,13 @@ class AvroCodec:
             raise Unreadable("unreadable", f"no {name} in JSON: {stumbled}") from stumbled
         return Addressed(_checked(written.run_id), command)
 
-    def _no_command(self, ce_type: str) -> Unreadable:
+    def _no_command(self, ce_type: str, value: bytes) -> Unreadable:
         for one in self._learned.values():
             if one.name not in RECORDS and ce_type == f"holdfast.{one.name}.v1":
-                return _newer(one)
+                newer = _newer(one)
+                with suppress(msgspec.MsgspecError, InvalidRunId):
+                    newer.run_id = run_id(msgspec.json.decode(value, type=_WithRunId).run_id)
+                return newer
         found = f"ce_type is {ce_type!r}" if ce_type else "the header ce_type is missing"
         return UnknownSchema("unknown_type", f"{found}; JSON commands need one of {', '.join(_TYPE_OF)}")
 

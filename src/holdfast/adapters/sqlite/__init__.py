@@ -1,6 +1,7 @@
 """The embedded profile: store and log in one SQLite file, WAL, `synchronous=FULL`."""
 
 from holdfast.adapters.sqlite.deaths import SqliteDeaths
+from holdfast.adapters.sqlite.deferred import SqliteDeferredInputs
 from holdfast.adapters.sqlite.ledger import SqliteLedger
 from holdfast.adapters.sqlite.lock import AlreadyRunning, EngineLock
 from holdfast.adapters.sqlite.log import EmbeddedLog
@@ -12,6 +13,7 @@ __all__ = [
     "EmbeddedLog",
     "EngineLock",
     "SqliteDeaths",
+    "SqliteDeferredInputs",
     "SqliteLedger",
     "SqliteSchemas",
     "SqliteStore",

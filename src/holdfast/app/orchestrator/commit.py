@@ -51,12 +51,14 @@ class Committer:
         store: CommitStore,
         ownership: Ownership,
         *,
+        keep: Callable[[Draft], Awaitable[None]],
         meanwhile: Callable[[Draft], None],
         committed: Callable[[Draft], Awaitable[None]],
         failed: Callable[[Failed, list[Draft]], None],
     ) -> None:
         self._store = store
         self._ownership = ownership
+        self._keep = keep
         self._meanwhile = meanwhile
         self._committed = committed
         self._failed = failed
@@ -105,6 +107,8 @@ class Committer:
         """Commit a draft, however long the store is away; None when it is durable."""
         if draft.blobs:
             await self._keep_blobs(draft)
+        if draft.deferred:
+            await self._keep_deferred(draft)
         if not draft.by_shard:
             return None
         gone = frozenset(shard for shard in draft.by_shard if not self._ownership.has(shard))
@@ -186,6 +190,15 @@ class Committer:
                 await self._store.put_blobs(draft.blobs)
             except Unavailable as away:
                 log.warning("cannot store large payloads: %s; retrying", away)
+            else:
+                return
+
+    async def _keep_deferred(self, draft: Draft) -> None:
+        async for _ in backoff():
+            try:
+                await self._keep(draft)
+            except Unavailable as away:
+                log.warning("cannot keep what waits for a newer release: %s; retrying", away)
             else:
                 return
 

@@ -15,6 +15,8 @@ from holdfast.core.commands import Command, CompleteStep, ExecuteStep, FailStep,
 from holdfast.core.events import SignalRefused
 from holdfast.core.messages import Send
 from holdfast.core.run import PARKED, Run
+from holdfast.ports.codec import Newer
+from holdfast.ports.deferred import DeferredInput
 from holdfast.ports.journal import InboxRow, RunRow, ShardBatch, Span, StoredEvent
 from holdfast.ports.ledger import Answer
 from holdfast.ports.log import Outgoing, Record
@@ -51,22 +53,30 @@ class Redirect(msgspec.Struct, frozen=True):
     of_unknown_schema: bool = False
 
 
+class Unread(msgspec.Struct, frozen=True):
+    """A record that a newer release wrote to this run, and that is not known here: it waits (deferral.py)."""
+
+    error: Newer
+
+
 class Input(msgspec.Struct, eq=False):
     """Something that came in for a run, kept until what follows from it is committed.
 
     `reading` counts how often this process began to read anew before the record of it (`origin`) was read.
     `sent` is the message that it came by, if another entity's commit in this process has handed it over in memory.
+    `held` is its place among the inputs that waited for this process (deferral.py), if it did.
     """
 
     shard: int
     run_id: str
-    command: Command | Resend | AskAgain | TakeInbox | Redirect
+    command: Command | Resend | AskAgain | TakeInbox | Redirect | Unread
     incarnation: int | None = None
     origin: Record | None = None
     waiter: Any = None
     refusals: int = 0
     reading: int = 0
     sent: Send | None = None
+    held: int | None = None
 
     def as_result(self) -> StepResult | None:
         """Say a step's result in the words of the results topic, for another owner."""
@@ -124,6 +134,8 @@ class Draft:
         self.asked_again: list[Input] = []
         self.answered: list[AttemptRow] = []
         self.answers: Mapping[str, Answer] | None = None
+        self.deferred: list[DeferredInput] = []
+        self.is_kept = False  # what is deferred
         self.size = 0
         """Bytes of the events and large payloads in it."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from holdfast.app.blobs import BlobShelf
-from holdfast.app.orchestrator.draft import Input
+from holdfast.app.orchestrator.draft import Input, Unread
 from holdfast.app.orchestrator.loaded import Loaded
 from holdfast.app.orchestrator.record_reader import RecordReader
 from holdfast.app.orchestrator.run_cache import LiveRuns, recorded
@@ -24,7 +24,7 @@ from holdfast.app.schemas import SchemaCache
 from holdfast.core import events as e
 from holdfast.core.commands import Command, CompleteStep, HearChild, HearLedger, ResumeRun, SignalRun, StartRun
 from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check
-from holdfast.ports.codec import Codec, Unreadable
+from holdfast.ports.codec import Codec, Newer, UnknownSchema, Unreadable
 from holdfast.ports.journal import BadData, InboxRow, Journal
 from holdfast.ports.unavailable import ServerFault, Unavailable
 
@@ -46,9 +46,11 @@ class Loader:
         *,
         reader: RecordReader,
         schemas: SchemaCache,
+        waits: Callable[[Input], bool],
     ) -> None:
         self._store = store
         self._reader = reader
+        self._waits = waits
         self._schemas = schemas
         self._codec = codec
         self._live = live
@@ -112,9 +114,11 @@ class Loader:
 
     def _unknown(self, inputs: list[Input], loaded: Loaded) -> dict[str, bool]:
         unknown: dict[str, bool] = {}
-        in_memory = self._live.ids
+        in_memory, waits = self._live.ids, self._waits
         for one in inputs:
             run_id = one.run_id
+            if type(one.command) is Unread or waits(one):
+                continue
             if run_id in in_memory and type(one.command) is not ResumeRun:
                 continue
             if run_id and run_id not in loaded.asked:
@@ -140,6 +144,9 @@ class Loader:
         for run_id, stored in found.items():
             try:
                 history = recorded(self._codec, stored)
+            except (Newer, UnknownSchema) as newer:  # nobody but an engine writes history
+                loaded.newer[run_id] = newer
+                continue
             except Unreadable as error:
                 loaded.unreadable[run_id] = str(error)
                 continue

@@ -7,6 +7,7 @@ Where the rules stand: deciding in core/run.py, failures of a commit in commit.p
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from holdfast.app.backoff import backoff
@@ -16,10 +17,12 @@ from holdfast.app.meter import Meter
 from holdfast.app.orchestrator.attempt_scan import PAGE
 from holdfast.app.orchestrator.commit import Committer, Failed, halves
 from holdfast.app.orchestrator.death_review import DeathReview
+from holdfast.app.orchestrator.deferral import Deferrals
 from holdfast.app.orchestrator.draft import Draft, Input, positions_of
 from holdfast.app.orchestrator.encode import encode_records
 from holdfast.app.orchestrator.expired_leases import ExpiredLeases
 from holdfast.app.orchestrator.intake import Intake
+from holdfast.app.orchestrator.joining import joined
 from holdfast.app.orchestrator.load import Loader
 from holdfast.app.orchestrator.missed_verdicts import MissedVerdicts
 from holdfast.app.orchestrator.ownership import Ownership
@@ -28,11 +31,13 @@ from holdfast.app.orchestrator.record_reader import RecordReader
 from holdfast.app.orchestrator.recovery import Recovery
 from holdfast.app.orchestrator.refused_inputs import put_aside_or_park, split_or_put_aside
 from holdfast.app.orchestrator.run_cache import LiveRuns, NewProgram
+from holdfast.app.orchestrator.said_again import said_again
 from holdfast.app.orchestrator.sweeper import Sweeper
 from holdfast.app.orchestrator.timers import DueTimers
 from holdfast.app.orchestrator.turn import Turns
+from holdfast.app.orchestrator.waiters import Lost, Waiters
 from holdfast.app.oversized_records import put_aside
-from holdfast.app.records import Wire, trace_of
+from holdfast.app.records import Wire
 from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import (
     Addressed,
@@ -44,9 +49,10 @@ from holdfast.core.commands import (
 from holdfast.core.identity import shard_of
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
+from holdfast.ports.deferred import DeferredInputs
 from holdfast.ports.journal import BadData
 from holdfast.ports.ledger import Ledger
-from holdfast.ports.log import Log, Membership, Outgoing, TopicMissing, Unreachable
+from holdfast.ports.log import Log, Membership, TopicMissing, Unreachable
 from holdfast.ports.store import Store
 from holdfast.ports.topics import Topics
 from holdfast.ports.unavailable import Unavailable
@@ -64,10 +70,6 @@ REASSESS_AFTER = 1.0
 MICROS = 1_000_000
 
 
-class Lost(Exception):
-    """The shard of a direct command went to another process; send the command by the log."""
-
-
 class Orchestrator:
     """One process's share of the shards. `dispatch` takes tasks of the queues that this process serves itself."""
 
@@ -79,6 +81,7 @@ class Orchestrator:
         log_: Log,
         clock: Clock,
         codec: Codec,
+        deferred: DeferredInputs,
         new_program: Callable[[BlobShelf], NewProgram],
         default_version: Callable[[str], str],
         namespace: str,
@@ -111,9 +114,13 @@ class Orchestrator:
         schemas = schemas or SchemaCache(codec)
         reader = RecordReader(codec, self._wire, shards, schemas)
         self._intake = Intake(reader=reader, shards=shards)
+        self._deferrals = Deferrals(deferred, self._wire, reader)
         self._ownership = Ownership(store, process)
         self._timers = DueTimers()
-        self._loader = Loader(store, codec, self.live, blobs, default_version, reader=reader, schemas=schemas)
+        waits = self._deferrals.waits
+        self._loader = Loader(
+            store, codec, self.live, blobs, default_version, reader=reader, schemas=schemas, waits=waits
+        )
         self._turns = Turns(
             codec=codec,
             wire=self._wire,
@@ -123,12 +130,21 @@ class Orchestrator:
             serves=serves,
             publishes=publishes,
             deaths=deaths,
+            deferrals=self._deferrals,
         )
         self._committer = Committer(
-            store, self._ownership, meanwhile=self._encode, committed=self._committed, failed=self._failed
+            store,
+            self._ownership,
+            keep=self._deferrals.keep,
+            meanwhile=self._encode,
+            committed=self._committed,
+            failed=self._failed,
         )
-        self._publisher = Publisher(log_, self._ownership, self._acknowledge, self._too_large)
-        self._recovery = Recovery(store, codec, self._wire, schemas, publishes=publishes)
+        too_large = partial(put_aside, topics=self.topics, store=store)
+        self._publisher = Publisher(log_, self._ownership, self._acknowledge, too_large)
+        self._recovery = Recovery(
+            store, codec, self._wire, schemas, publishes=publishes, keep=self._deferrals.keep_span
+        )
         self._sweeper = Sweeper(
             store=store,
             log_=log_,
@@ -142,6 +158,7 @@ class Orchestrator:
             expired_leases=ExpiredLeases(ledger, process),
             missed_verdicts=MissedVerdicts(ledger, namespace),
             deaths=DeathReview(store, codec, deaths, schemas),
+            deferrals=self._deferrals,
             page=scan_page,
         )
         self._membership: Membership | None = None
@@ -150,14 +167,16 @@ class Orchestrator:
         self._fresh: frozenset[int] = frozenset()  # taken, and not yet taken over from their last owner
         self._serving = asyncio.Event()
         self._shifting = asyncio.Lock()
-        self._ended: dict[str, list[asyncio.Future[RunOutcome]]] = {}
+        self._waiters = Waiters()
         self._asides: set[asyncio.Task[None]] = set()
 
     # -- life
 
     async def serve(self) -> None:
         """Serve until cancelled; the store and the log may come and go meanwhile."""
-        self._membership = await self._join()
+        self._membership = await joined(
+            self._log, self.topics, self._instance, on_assigned=self._assigned, on_revoked=self._revoked
+        )
         async with asyncio.TaskGroup() as loops:
             loops.create_task(self._fetch(self._membership))
             loops.create_task(self._compute())
@@ -165,21 +184,6 @@ class Orchestrator:
             loops.create_task(self._publisher.serve())
             loops.create_task(self._fire_timers())
             loops.create_task(self._sweeper.serve(self._rewind))
-
-    async def _join(self) -> Membership:
-        async for number in backoff():
-            try:
-                return await self._log.join(
-                    [self.topics.commands, self.topics.results],
-                    f"{self.topics.namespace}.orchestrator",
-                    on_assigned=self._assigned,
-                    on_revoked=self._revoked,
-                    instance=self._instance,
-                )
-            except Unreachable as away:
-                if number in {0, 5} or number % 20 == 0:
-                    log.warning("cannot join the consumer group: %s; retrying", away)
-        raise AssertionError("backoff() has no end")
 
     async def drain(self) -> None:
         """Commit and publish what is in flight, and leave the group: others take over at once."""
@@ -223,9 +227,7 @@ class Orchestrator:
 
     def ended(self, run_id: str) -> asyncio.Future[RunOutcome]:
         """Wait in memory for the outcome of a run of this process; one that has ended already is not told again."""
-        waiter: asyncio.Future[RunOutcome] = asyncio.get_running_loop().create_future()
-        self._ended.setdefault(run_id, []).append(waiter)
-        return waiter
+        return self._waiters.ended(run_id)
 
     async def _fetch(self, membership: Membership) -> None:
         while True:
@@ -305,6 +307,8 @@ class Orchestrator:
             tasks=len(draft.tasks),
             ended=draft.ended,
         )
+        if self._deferrals.committed(draft):
+            self._sweeper.wake()
         for live in draft.touched.values():
             self.live.committed(live)
         self._encode(draft)
@@ -313,7 +317,7 @@ class Orchestrator:
         if draft.timers:
             self._timers.disarm(key for key, row in draft.timers.items() if row is None)
             self._timers.arm((row for row in draft.timers.values() if row is not None), self._clock.now())
-        self._tell(draft)
+        self._waiters.tell(draft)
         self._intake.put(draft.verdicts())
         self.live.trim()
         positions = positions_of(draft.inputs, self._reading)
@@ -323,17 +327,6 @@ class Orchestrator:
 
     def _encode(self, draft: Draft) -> None:
         encode_records(draft, self._wire, self._serves)
-
-    def _tell(self, draft: Draft) -> None:
-        for told in draft.ended:
-            for waiter in self._ended.pop(told.run_id, ()):
-                if not waiter.done():
-                    waiter.set_result(told)
-        refused = {id(one): error for one, error in draft.refused}
-        for one in draft.inputs:
-            if one.waiter is not None and not one.waiter.done():
-                error = refused.get(id(one))
-                one.waiter.set_result(one.run_id in draft.touched) if error is None else one.waiter.set_exception(error)
 
     def _failed(self, failure: Failed, on_top: list[Draft]) -> None:
         """Nothing of a draft was written: forget what was computed, feed what came in again."""
@@ -393,7 +386,11 @@ class Orchestrator:
         self._timers.forget(frozenset(range(self._shards)) - taken.kept)
         # Results and timers of shards that we kept do not come again.
         self._orphaned(
-            self._intake.discard(lambda one: one.shard not in shards or (one.origin is not None and one.shard in anew))
+            self._intake.discard(
+                lambda one: (
+                    one.shard not in shards or one.held is not None or (one.origin is not None and one.shard in anew)
+                )
+            )
         )
         self._reading += 1
         await self._sweeper.take_over(self._fresh, self._publisher.publish)
@@ -405,6 +402,7 @@ class Orchestrator:
         """Another process owns these shards, whatever the group says: it may have been us who was paused."""
         self._ownership.lose(shards)
         self.live.drop_shards(shards)
+        self._deferrals.lose(shards)
         self._timers.forget(shards)
         self._orphaned(self._intake.discard(lambda one: one.shard in shards))
         self._aside(self._reassess())
@@ -423,12 +421,8 @@ class Orchestrator:
     def _orphaned(self, inputs: list[Input]) -> None:
         """Local results and commands of lost shards go to their new owner by the log; records are its own to read."""
         now = self._clock.now()
-        records = [
-            self._wire.result(result, now)
-            for one in inputs
-            if one.origin is None and (result := one.as_result()) is not None
-        ]
-        records += [self._wire.send(one.sent, now, trace_of(one.run_id, 0)) for one in inputs if one.sent is not None]
+        said = [said_again(one, self._wire, now) for one in inputs if one.origin is None]
+        records = [record for record in said if record is not None]
         if records:
             self._aside(self._publisher.publish(records))
         for one in inputs:
@@ -447,9 +441,6 @@ class Orchestrator:
         if self._membership is not None:
             await self._membership.rewind(shards)
             self._reading += 1
-
-    async def _too_large(self, record: Outgoing, text: str) -> Outgoing:
-        return await put_aside(record, text, self.topics, self._store)
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

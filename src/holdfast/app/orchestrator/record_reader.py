@@ -1,22 +1,22 @@
 """Records of the commands and results topics, read as inputs.
 
 Laws of this file:
-- What cannot be read becomes a dead letter, what came to a foreign partition is forwarded; each stays in line, so that
-  its offset is acknowledged after those before it.
+- What a newer release wrote waits for one that can read it. What else cannot be read becomes a dead letter; what came
+  to a foreign partition is forwarded. Each stays in line, so that its offset is acknowledged after those before it.
 - A record of a schema that is not known yet stays in line too, and is read again once the schemas were asked for.
 - The shard of an input is computed from its run id.
 """
 
 from collections.abc import Iterable
 
-from holdfast.app.orchestrator.draft import Input, Redirect
+from holdfast.app.orchestrator.draft import Input, Redirect, Unread
 from holdfast.app.records import Wire
 from holdfast.app.schemas import SchemaCache
 from holdfast.core import effects as ledger
 from holdfast.core.commands import Addressed, Command, CompleteStep, FailStep, HearLedger, StepResult
-from holdfast.core.identity import shard_of
+from holdfast.core.identity import InvalidRunId, run_id, shard_of
 from holdfast.core.payload import NOTHING
-from holdfast.ports.codec import Codec, UnknownSchema, Unreadable
+from holdfast.ports.codec import Codec, Newer, UnknownSchema, Unreadable
 from holdfast.ports.log import Outgoing, Record
 
 
@@ -33,6 +33,8 @@ class RecordReader:
         """Make the input of a record."""
         try:
             addressed = self._addressed(record)
+        except Newer as newer:
+            return self._unread(record, newer, reading)
         except Unreadable as error:
             dead = self._wire.dead(record, error.reason, str(error))
             return redirect(record, dead, reading, of_unknown_schema=isinstance(error, UnknownSchema))
@@ -40,6 +42,16 @@ class RecordReader:
         if shard != record.partition:
             return redirect(record, self._wire.forwarded(record, addressed.run_id), reading)
         return Input(shard, addressed.run_id, addressed.command, addressed.incarnation, record, reading=reading)
+
+    def _unread(self, record: Record, newer: Newer, reading: int) -> Input:
+        """Make the input of a record that waits for a newer release; who sent it may have said the run in its key."""
+        found = newer.run_id or _run_in_key(record)
+        shard = shard_of(found, self._shards) if found else record.partition
+        if newer.run_id and shard != record.partition:
+            return redirect(record, self._wire.forwarded(record, found), reading)
+        return Input(
+            record.partition, found if shard == record.partition else "", Unread(newer), None, record, reading=reading
+        )
 
     async def read_again(self, inputs: Iterable[Input]) -> None:
         """Read in place what could not be read for want of a schema; what is nobody's becomes a dead letter.
@@ -54,6 +66,7 @@ class RecordReader:
             if one.origin is not None:
                 read = self.read(one.origin, one.reading)
                 one.run_id, one.command, one.incarnation = read.run_id, read.command, read.incarnation
+                one.shard = read.shard
 
     def _addressed(self, record: Record) -> Addressed:
         if record.topic == self._wire.topics.results:
@@ -65,6 +78,13 @@ class RecordReader:
 def redirect(record: Record, outgoing: Outgoing, reading: int, *, of_unknown_schema: bool = False) -> Input:
     """Keep a redirected record in line, so that its offset moves only after those before it."""
     return Input(record.partition, "", Redirect(outgoing, of_unknown_schema), origin=record, reading=reading)
+
+
+def _run_in_key(record: Record) -> str:
+    try:
+        return run_id((record.key or b"").decode())
+    except (InvalidRunId, UnicodeDecodeError):
+        return ""
 
 
 def as_command(result: StepResult) -> Command:

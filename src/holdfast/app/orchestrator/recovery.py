@@ -5,9 +5,10 @@ Laws of this file:
 - Attempts handed over in memory were never the log's: the sweeper sends them again.
 - A task is published again only while its attempt is open and went by the log.
 - The outbox is read in pages, and the runs of one batch are in memory at a time.
+- What cannot be read here is kept for a newer release (deferral.py), and the cursor goes on.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -20,21 +21,31 @@ from holdfast.core.identity import event_id
 from holdfast.core.messages import PutAside, Send
 from holdfast.core.react import react
 from holdfast.core.run import Run, evolve
-from holdfast.ports.codec import Codec
+from holdfast.ports.codec import Codec, Newer, UnknownSchema, Unreadable
 from holdfast.ports.journal import Journal, OutboxRow, Span, StoredRun
 from holdfast.ports.log import Outgoing
 
 OUTBOX_PAGE = 100
 
 Attempt = tuple[str, int, str, int]
+Keep = Callable[[int, Span, Unreadable], Awaitable[None]]
+"""Keeps for a newer release what cannot be read here."""
 
 
 class Recovery:
     """Reads what a shard's last owner left; where history is its own record (not `publishes`), only dead letters."""
 
     def __init__(
-        self, store: Journal, codec: Codec, wire: Wire, schemas: SchemaCache | None = None, *, publishes: bool = True
+        self,
+        store: Journal,
+        codec: Codec,
+        wire: Wire,
+        schemas: SchemaCache | None = None,
+        *,
+        publishes: bool = True,
+        keep: Keep | None = None,
     ) -> None:
+        self._keep = keep or _raise
         self._store = store
         self._schemas = schemas or SchemaCache(codec)
         self._codec = codec
@@ -47,12 +58,32 @@ class Recovery:
         after: tuple[int, int] | None = None
         while rows := await self._store.outbox(shards, OUTBOX_PAGE, after):
             for row in rows:
-                yield row, await self._records_of(row.spans)
+                yield row, await self._records_of(row.shard, row.spans)
             after = (rows[-1].shard, rows[-1].number)
 
-    async def _records_of(self, spans: Sequence[Span]) -> list[Outgoing]:
+    async def _records_of(self, shard: int, spans: Sequence[Span]) -> list[Outgoing]:
         stored = await self.load({span.run_id for span in spans})
-        known = [span for span in spans if span.run_id in stored]
+        known = []
+        for span in spans:
+            if span.run_id in stored:
+                try:
+                    recorded(self._codec, stored[span.run_id])
+                except (Newer, UnknownSchema) as error:
+                    await self._keep(shard, span, error)
+                    continue
+                known.append(span)
+        return await self._records(stored, known)
+
+    async def records_of(self, span: Span) -> list[Outgoing]:
+        """Make the records of a stretch of history that waited for this process.
+
+        Raises:
+            Unreadable: this process cannot read it either.
+        """
+        stored = await self.load([span.run_id])
+        return await self._records(stored, [span] if stored else [])
+
+    async def _records(self, stored: Mapping[str, StoredRun], known: Sequence[Span]) -> list[Outgoing]:
         by_log = await self._attempts_by_log(stored, known)
         return [
             record
@@ -110,3 +141,7 @@ class Recovery:
                     case _:
                         pass  # it stands in the store's own tables, since the commit of its event
         return made
+
+
+async def _raise(_shard: int, _span: Span, error: Unreadable) -> None:
+    raise error

@@ -21,7 +21,7 @@ def split_or_put_aside(inputs: list[Input], text: str, wire: Wire) -> list[list[
         return slices
     (one,) = inputs
     _refuse(one, text)
-    return [[_dead(one.shard, one.origin, text, wire)]] if one.origin is not None else []
+    return [[_dead(one, one.origin, text, wire)]] if one.origin is not None else []
 
 
 def put_aside_or_park(inputs: list[Input], text: str, wire: Wire) -> list[Input]:
@@ -35,7 +35,7 @@ def put_aside_or_park(inputs: list[Input], text: str, wire: Wire) -> list[Input]
         if not parked or one is not first:
             _refuse(one, text)
         if one.origin is not None:
-            parked.append(_dead(one.shard, one.origin, text, wire))
+            parked.append(_dead(one, one.origin, text, wire))
     if not first.refusals:
         detail = f"the store refuses what this run was about to write: {text}\nMend it, then: holdfast resume "
         command = ParkRun(reason=REFUSED, detail=detail + first.run_id)
@@ -43,8 +43,8 @@ def put_aside_or_park(inputs: list[Input], text: str, wire: Wire) -> list[Input]
     return parked
 
 
-def _dead(shard: int, origin: Record, text: str, wire: Wire) -> Input:
-    return Input(shard, "", Redirect(wire.dead(origin, REFUSED, text)), origin=origin)
+def _dead(one: Input, origin: Record, text: str, wire: Wire) -> Input:
+    return Input(one.shard, "", Redirect(wire.dead(origin, REFUSED, text)), origin=origin, held=one.held)
 
 
 def _refuse(one: Input, text: str) -> None:

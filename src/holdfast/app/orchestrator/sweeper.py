@@ -14,6 +14,7 @@ from typing import Protocol
 from holdfast.app.log_identity import changed_at, identity_of
 from holdfast.app.orchestrator.attempt_scan import PAGE, PAGES, AttemptScan
 from holdfast.app.orchestrator.death_review import DeathReview
+from holdfast.app.orchestrator.deferral import Deferrals
 from holdfast.app.orchestrator.draft import Input, Resend, TakeInbox
 from holdfast.app.orchestrator.expired_leases import ExpiredLeases
 from holdfast.app.orchestrator.load import Loader
@@ -23,7 +24,7 @@ from holdfast.app.orchestrator.recovery import Recovery
 from holdfast.app.orchestrator.timers import HORIZON, DueTimers
 from holdfast.ports.clock import Clock
 from holdfast.ports.installation import Installation
-from holdfast.ports.journal import Journal
+from holdfast.ports.journal import Journal, Span
 from holdfast.ports.log import Log, Outgoing, TopicMissing, Unreachable
 from holdfast.ports.timers import AttemptRow, TimerRow, Timers
 from holdfast.ports.unavailable import Unavailable
@@ -39,6 +40,7 @@ TIMER_PAGE = 1_000
 SOON = 0.005
 RECENT = 3600 * 1_000_000
 
+Publish = Callable[[list[Outgoing]], Awaitable[None]]
 Rewind = Callable[[Collection[int]], Awaitable[None]]
 
 
@@ -64,6 +66,7 @@ class Sweeper:
         expired_leases: ExpiredLeases,
         missed_verdicts: MissedVerdicts,
         deaths: DeathReview,
+        deferrals: Deferrals,
         page: int = PAGE,
     ) -> None:
         self._store = store
@@ -78,6 +81,8 @@ class Sweeper:
         self._expired_leases = expired_leases
         self._missed_verdicts = missed_verdicts
         self._deaths = deaths
+        self._deferrals = deferrals
+        self._publish: Publish | None = None
         self._page = page
         self._topics = recovery.topics
         self._identity = ""
@@ -92,11 +97,13 @@ class Sweeper:
         self._timers_left = False  # in the store, due within the minute, for want of room in memory
         self._rewound: frozenset[int] = frozenset()  # since the last assignment: shards read from the beginning
 
-    async def take_over(self, fresh: Collection[int], publish: Callable[[list[Outgoing]], Awaitable[None]]) -> None:
+    async def take_over(self, fresh: Collection[int], publish: Publish) -> None:
         """Publish what the last owner of shards that are new to this process did not; the rest is the sweeper's."""
         self._assignments += 1
         self._rewound = frozenset()
         self._lost_log = None
+        self._publish = publish
+        await self._deferrals.learn(self._ownership.shards)
         await self._loader.learn_inbox(self._ownership.shards)
         if not fresh:
             return
@@ -118,6 +125,8 @@ class Sweeper:
             waited += await self._pause()
             try:
                 await self._ask_after_attempts()
+                if waited >= EVERY or self._deferrals.has_done:
+                    await self._take_up()
                 if waited >= EVERY:
                     waited = 0.0
                     await self._sweep()
@@ -145,6 +154,20 @@ class Sweeper:
                 one.cancel()
         self._woken.clear()
         return seconds
+
+    def wake(self) -> None:
+        """Look at once: what waited for a newer release has had its effect, there may be more."""
+        self._woken.set()
+
+    async def _take_up(self) -> None:
+        """Let runs go on that waited for what this process can read."""
+        if self._ownership.shards and self._has_room():
+            await self._deferrals.take_up(self._ownership.shards, self._put, self._say_again)
+
+    async def _say_again(self, shard: int, span: Span) -> None:
+        records = await self._recovery.records_of(span)
+        if self._publish is not None and self._ownership.has(shard):
+            await self._publish(records)
 
     async def _sweep(self) -> None:
         shards = self._ownership.shards

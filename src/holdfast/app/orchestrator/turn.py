@@ -15,7 +15,8 @@ import msgspec
 
 from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.orchestrator import ledger_requests
-from holdfast.app.orchestrator.draft import AskAgain, Draft, Input, Redirect, Resend, TakeInbox
+from holdfast.app.orchestrator.deferral import Deferrals
+from holdfast.app.orchestrator.draft import AskAgain, Draft, Input, Redirect, Resend, TakeInbox, Unread
 from holdfast.app.orchestrator.loaded import Loaded, NotLoaded, Stuck
 from holdfast.app.orchestrator.reactions import Reactions, is_over
 from holdfast.app.orchestrator.run_cache import LiveRun, LiveRuns, NewProgram, reprogram
@@ -81,7 +82,9 @@ class Turns:
         serves: Callable[[str], bool],
         publishes: bool = True,
         deaths: DeathWatch = UNWATCHED,
+        deferrals: Deferrals,
     ) -> None:
+        self._deferrals = deferrals
         self._codec = codec
         self._wire = wire
         self._live = live
@@ -103,7 +106,8 @@ class Turns:
         for number, one in enumerate(inputs, 1):
             shards[one.run_id] = one.shard
             try:
-                self._handle(draft, one, at, loaded)
+                if not self._deferrals.defers(draft, one, at, loaded):
+                    self._handle(draft, one, at, loaded)
             except DeadLetter as dead:
                 self._refuse(draft, one, dead)
             if one.run_id:
@@ -122,6 +126,7 @@ class Turns:
         if type(command) is Redirect:  # `type() is` where every run comes by: as in core/run.py
             draft.prompt.append(command.record)
             return
+        assert not isinstance(command, Unread)  # noqa: S101 - else it was put aside
         live = self._live.get(one.run_id) or self._enter(draft, one, at, loaded)
         self._deaths.recorder.turn(one.run_id, live.run.incarnation, live.run.seq)
         if self._deaths.somebody_died:
@@ -332,7 +337,8 @@ class Turns:
                 live.program = None
 
     def take_back(self, draft: Draft) -> None:
-        """Forget what a draft has answered that was not committed."""
+        """Forget what a draft has answered, and put aside, that was not committed."""
+        self._deferrals.is_kept(draft)
         for row in draft.answered:
             self._answered.pop(row, None)
 
