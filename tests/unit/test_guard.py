@@ -183,6 +183,21 @@ def test_installing_twice_watches_once() -> None:
     assert not isinstance(time.time.__wrapped__, Watched)
 
 
+def test_something_among_the_modules_that_only_says_that_it_is_one_stops_nobody() -> None:
+    program = """
+import sys, types
+class Library:
+    __slots__ = ()
+    __class__ = property(lambda self: types.ModuleType)
+sys.modules["compiled_library"] = Library()
+from holdfast.sdk.watched import install
+install()
+print("watched")
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert told.stdout == "watched\n", told.stderr
+
+
 def test_gathers_in_a_set_are_ordered_by_number() -> None:
     async def main() -> list[int]:
         gathers = [asyncio.gather(asyncio.get_running_loop().create_future()) for _ in range(20)]

@@ -22,6 +22,7 @@ DEFAULT: Final = (
     "agents",
     "anyio",
     "backoff",
+    "genai_prices",
     "httpcore",
     "httpcore2",
     "httpx",

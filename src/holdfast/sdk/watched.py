@@ -245,8 +245,9 @@ class _Replacing:
         for name, module in modules.items():
             if name in sys.builtin_module_names or name.partition(".")[0] == _ENGINE:
                 continue
-            # Not by asking the module, which would load one that waits for its first use.
-            members: Any = object.__getattribute__(module, "__dict__") if isinstance(module, ModuleType) else {}
+            # Not by asking the module, which would load one that waits for its first use, or may lie about its class.
+            is_module = issubclass(type(module), ModuleType)
+            members: Any = object.__getattribute__(module, "__dict__") if is_module else {}
             is_stdlib = is_of_stdlib(members.get("__file__") or "")
             for member, value in list(members.items()):
                 _, watched = self._by_address.get(id(value), (None, None))
