@@ -7,6 +7,7 @@ knows stores and logs, so its names are loaded when somebody asks for one of the
 from typing import TYPE_CHECKING, Any
 
 from holdfast.sdk.attempts import Fatal, RetryAfter
+from holdfast.sdk.cancelled import cancelled
 from holdfast.sdk.compensations import compensations
 from holdfast.sdk.definitions import (
     ChildFailed,
@@ -52,6 +53,7 @@ __all__ = [
     "RunHandle",
     "RunTerminated",
     "StepError",
+    "cancelled",
     "compensations",
     "days",
     "detached",

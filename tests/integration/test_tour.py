@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.tour import children, retries, sagas
+from examples.tour import cancelled, children, retries, sagas
 from holdfast.core.commands import ResumeRun
 from holdfast.core.run import COMPLETED, PARKED
 from tests.integration.running import process
@@ -39,3 +39,10 @@ async def test_a_saga_of_the_tour_gives_back_what_was_booked_the_last_first(tmp_
         await running.start(sagas.book_trip.name, "trip-8", "Atlantis")
         assert await running.result("trip-8") == "no trip: there is no hotel in Atlantis"
         assert sagas.given_back == ["car in Atlantis", "flight in Atlantis"]
+
+
+async def test_a_plain_function_of_the_tour_stops_when_its_time_is_over(tmp_path: Path) -> None:
+    async with process(tmp_path / "holdfast.db") as running:
+        await running.start(cancelled.print_catalogue.name, "catalogue-7", 3)
+        assert await running.result("catalogue-7") == "3 pages"
+        await running.until(lambda: bool(cancelled.stopped_at))

@@ -16,6 +16,7 @@ from holdfast.app.executor.invocation import Escaped, Invocation, Invoker, NotBe
 from holdfast.app.executor.threads import ThreadCall, Threads
 from holdfast.core.commands import ExecuteStep
 from holdfast.core.payload import Payload
+from holdfast.sdk.cancelled import cancelled
 
 LONG = 30.0
 mark: ContextVar[str] = ContextVar("mark", default="nobody's")
@@ -306,6 +307,25 @@ async def test_a_function_that_outlives_its_timeout_is_named_and_keeps_its_threa
     ended = await outlived[0].ended
     assert ended is not None
     assert ended.value is True
+
+
+async def test_a_plain_function_is_told_that_its_time_is_over_and_others_are_not() -> None:
+    invoker, heard, gate = Invoker(2), list[bool](), threading.Event()
+
+    def works() -> None:
+        while not cancelled() and not gate.wait(0.01):
+            pass
+        heard.append(cancelled())
+
+    other = asyncio.create_task(invoker.run(of(lambda: gate.wait(LONG) and cancelled())))
+    with pytest.raises(TimeoutError):
+        await invoker.run(of(works, timeout=0.05))
+    await until(lambda: bool(heard))
+    assert heard == [True]
+    gate.set()
+    assert await other is False
+    assert await invoker.run(of(cancelled)) is False  # in the thread that has heard it
+    assert not cancelled()
 
 
 @pytest.mark.parametrize("plain", [True, False])

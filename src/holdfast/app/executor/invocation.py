@@ -7,7 +7,8 @@ Laws of this file:
   author's code has asked of our task is taken back.
 - An attempt's time begins when its function begins. One that waits for a thread waits as long as its timeout, and is
   then withdrawn: it never begins (`NotBegun`).
-- A plain function that outlives its timeout keeps its thread until it returns: it cannot be stopped.
+- A plain function that outlives its timeout keeps its thread until it returns: it cannot be stopped, but it is told
+  (`cancelled()`) before its attempt fails.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ import msgspec
 from holdfast.app.executor.blocking import THRESHOLD, Running, name_of, observing
 from holdfast.app.executor.threads import Outcome, ThreadCall, Threads
 from holdfast.core.commands import ExecuteStep
+from holdfast.sdk.cancelled import Attempt
 from holdfast.sdk.verdicts import NotSent
 
 log = logging.getLogger(__name__)
@@ -258,7 +260,9 @@ class Invoker:
 
     async def _in_thread(self, invocation: Invocation) -> Any:
         task = invocation.task
-        call = self._threads.submit(partial(copy_context().run, _begun, invocation))
+        context = copy_context()
+        attempt = Attempt.within(context)
+        call = self._threads.submit(partial(context.run, _begun, invocation))
         since = time.monotonic()
         while not call.ended.done():
             left = since + task.timeout - time.monotonic()
@@ -272,6 +276,7 @@ class Invoker:
             elif call.started > since:
                 since = call.started
             else:
+                attempt.is_over = True
                 self._outlive(invocation, call)
                 raise TimeoutError(f"{_too_late(task)}, and its thread goes on")
         return value_of(call.ended.result())
