@@ -26,7 +26,7 @@ SLICE = 192
 SLICE_BYTES = 8 * 1024 * 1024
 BACKLOG = 4_096
 RESULTS_BACKLOG = 1_024
-"""Inputs from within beyond which this process executes no further step: some slices, so that none is waited for."""
+"""Inputs from within the process beyond which it executes no further step: some slices, so that none is waited for."""
 BACKLOG_BYTES = 64 * 1024 * 1024
 SWEPT_SHARE = 24
 """Inputs of a slice that are the sweeper's beside live work. Each brings a run back to memory, which takes long."""
@@ -42,7 +42,7 @@ class Intake:
         self._shards = shards
         self._again: deque[list[Input]] = deque()
         self._records: deque[Input] = deque()
-        self._within: FairQueue[Input] = FairQueue()  # results, timers and commands of this process, by their runs
+        self._local: FairQueue[Input] = FairQueue()  # results, timers and commands of this process, by their runs
         self._swept: deque[Input] = deque()
         self._bytes = 0  # of records and of what comes from within
         self._filled = asyncio.Event()
@@ -56,13 +56,13 @@ class Intake:
 
     @property
     def _fresh(self) -> int:
-        return len(self._records) + len(self._within)
+        return len(self._records) + len(self._local)
 
     def put(self, inputs: Iterable[Input]) -> None:
         """Take what comes from within the process."""
         for one in inputs:
             self._bytes += weight(one)
-            self._within.put(one.run_id, one)
+            self._local.put(one.run_id, one)
         self._note_filled()
 
     def _note_filled(self) -> None:
@@ -86,9 +86,9 @@ class Intake:
         run_id = result.run_id
         one = Input(shard_of(run_id, self._shards), run_id, as_command(result), result.incarnation)
         self._bytes += weight(one)
-        self._within.put(run_id, one)
+        self._local.put(run_id, one)
         self._filled.set()
-        if len(self._within) >= RESULTS_BACKLOG or self._bytes >= BACKLOG_BYTES:
+        if len(self._local) >= RESULTS_BACKLOG or self._bytes >= BACKLOG_BYTES:
             self._results_room.clear()
 
     def put_records(self, records: Iterable[Record], reading: int = 0) -> None:
@@ -125,8 +125,8 @@ class Intake:
 
     def _take_fresh(self, most: int) -> list[Input]:
         """Take records and what comes from within, half and half where both wait."""
-        records, within = self._records, self._within
-        from_log = min(len(records), max(most // 2, most - len(within)))
+        records, local = self._records, self._local
+        from_log = min(len(records), max(most // 2, most - len(local)))
         taken: list[Input] = []
         size = 0
         while from_log and size < SLICE_BYTES:
@@ -134,12 +134,12 @@ class Intake:
             size += weight(one)
             taken.append(one)
             from_log -= 1
-        from_within = min(len(within), most - len(taken))
-        while from_within and size < SLICE_BYTES:
-            one = within.take()
+        from_local = min(len(local), most - len(taken))
+        while from_local and size < SLICE_BYTES:
+            one = local.take()
             size += weight(one)
             taken.append(one)
-            from_within -= 1
+            from_local -= 1
         self._bytes -= size
         self._make_room()
         return taken
@@ -149,7 +149,7 @@ class Intake:
             return
         if self._fresh < BACKLOG:
             self._room.set()
-        if len(self._within) < RESULTS_BACKLOG:
+        if len(self._local) < RESULTS_BACKLOG:
             self._results_room.set()
 
     async def room(self) -> None:
@@ -164,12 +164,12 @@ class Intake:
         """Take out what waits and is not for us any more; returns it."""
         dropped = [one for batch in self._again for one in batch if drop(one)]
         dropped += [one for one in self._records if drop(one)]
-        dropped += self._within.discard(drop)
+        dropped += self._local.discard(drop)
         dropped += [one for one in self._swept if drop(one)]
         self._again = deque(kept for batch in self._again if (kept := [one for one in batch if not drop(one)]))
         self._records = deque(one for one in self._records if not drop(one))
         self._swept = deque(one for one in self._swept if not drop(one))
-        self._bytes = sum(map(weight, self._records)) + sum(map(weight, self._within))
+        self._bytes = sum(map(weight, self._records)) + sum(map(weight, self._local))
         self._make_room()
         return dropped
 
