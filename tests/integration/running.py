@@ -49,7 +49,7 @@ SPEED = 25.0
 DEADLINE = 30.0
 CODEC = AvroCodec()
 TOPICS = [
-    Topic(f"{NAMESPACE}.{name}.v1", SHARDS)
+    Topic(f"{NAMESPACE}.{name}.v1", 1 if name == "dlq" else SHARDS)
     for name in ("commands", "results", "tasks.default", "tasks.elsewhere", "events", "outcomes", "dlq")
 ]
 

@@ -402,6 +402,18 @@ def test_dead_letters_are_listed_with_their_reason(shop: Path) -> None:
     assert letter["source_topic"] == "holdfast.commands.v1"
     assert "run_ended" in done(shop, "dlq", "list")
 
+    shown = json.loads(done(shop, "dlq", "show", str(letter["offset"])))
+    assert shown["headers"]["holdfast_error_class"] == "run_ended"
+    assert "run_ended" in done(shop, "dlq", "redrive", "--filter", "class=run_ended,run=dead", "--dry-run")
+    assert complaint(holdfast(shop, "dlq", "show", "999999"), 3)
+    assert done(shop, "dlq", "redrive", "--filter", "run=dead,since=1h") == "redriven 1 of 1 dead letters\n"
+    deadline = time.monotonic() + PATIENCE
+    while max(letter["redriven"] for letter in letters) == 0:
+        assert time.monotonic() < deadline
+        written = done(shop, "dlq", "list", "--filter", "run=dead", "--json").splitlines()
+        letters = [json.loads(line) for line in written]
+    assert [letter["redriven"] for letter in letters] == [0, 1]
+
 
 def test_a_signal_of_the_wrong_type_is_told_to_its_sender_and_the_run_goes_on(shop: Path) -> None:
     done(shop, "start", "waiting", "--id", "typed")

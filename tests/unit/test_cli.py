@@ -88,6 +88,8 @@ def test_the_version_is_that_of_the_package(holdfast: Run) -> None:
         (["start", "tea", "--attribute", "shop"], "--attribute 'shop' is not NAME=VALUE"),
         (["terminate", "order-1"], "Missing option '--reason'"),
         (["list", "--status", "LOST"], "'LOST' is not one of"),
+        (["dlq", "redrive"], "--filter F, or --all"),
+        (["dlq", "redrive", "--all", "--filter", "run=r"], "--filter F, or --all"),
         (["republish", "--since", "1h"], "one of --outcomes and --events"),
         (["republish", "--since", "1h", "--events", "--outcomes"], "one of --outcomes and --events"),
         (["worker", "app.py", "--queue", "high/cnc"], "--queue='high/cnc': 1 to 100 of A-Z a-z 0-9"),

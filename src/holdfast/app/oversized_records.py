@@ -11,10 +11,10 @@ import logging
 import msgspec
 
 from holdfast.app.backoff import backoff
-from holdfast.app.records import ERROR_LIMIT
+from holdfast.app.records import ERROR_LIMIT, OURS, header
 from holdfast.core.payload import name_of
 from holdfast.ports.blobs import Blobs
-from holdfast.ports.log import Headers, Outgoing
+from holdfast.ports.log import Headers, Outgoing, Record
 from holdfast.ports.topics import Topics
 from holdfast.ports.unavailable import Unavailable
 
@@ -24,7 +24,6 @@ BLOB = "holdfast_blob"
 """Header: the value is the blob of this name in the store."""
 HEADERS_BLOB = "holdfast_headers_blob"
 """Header: key and headers are, in JSON with bytes in base64, the blob of this name in the store."""
-OURS = "holdfast_"
 
 
 class _Addressing(msgspec.Struct):
@@ -40,9 +39,7 @@ async def put_aside(record: Outgoing, text: str, topics: Topics, store: Blobs) -
     if record.value:
         return Outgoing(topics.dlq, record.key, b"", (*record.headers, (BLOB, await _keep(store, record.value))))
     addressing = msgspec.json.encode(_Addressing(record.key, record.headers))
-    kept = tuple(
-        header for header in record.headers if header[0].startswith(OURS) and len(header[1]) <= ERROR_LIMIT * 4
-    )
+    kept = tuple(one for one in record.headers if one[0].startswith(OURS) and len(one[1]) <= ERROR_LIMIT * 4)
     return Outgoing(topics.dlq, b"", b"", (*kept, (HEADERS_BLOB, await _keep(store, addressing))))
 
 
@@ -55,6 +52,32 @@ def _marks(record: Outgoing, text: str) -> Headers:
         ("holdfast_source_partition", b"%d" % (-1 if record.partition is None else record.partition)),
         ("holdfast_source_offset", b"-1"),
     )
+
+
+class BlobMissing(Exception):
+    """What was left out of a record for its size is not in the store any more."""
+
+
+async def restored(record: Record, store: Blobs) -> Record:
+    """Give a record that was put aside its key, value and headers again, as far as they were left out.
+
+    Raises:
+        BlobMissing: the store does not have them any more.
+    """
+    addressing = header(record, HEADERS_BLOB)
+    if addressing is not None:
+        kept = msgspec.json.decode(await _fetch(store, addressing), type=_Addressing)
+        record = msgspec.structs.replace(record, key=kept.key, headers=kept.headers)
+    value = header(record, BLOB)
+    return record if value is None else msgspec.structs.replace(record, value=await _fetch(store, value))
+
+
+async def _fetch(store: Blobs, name: bytes) -> bytes:
+    wanted = name.decode(errors="replace")
+    found = await store.blobs([wanted])
+    if wanted not in found:
+        raise BlobMissing(f"the store has no blob {wanted}, where what was too large for a record was kept")
+    return found[wanted]
 
 
 async def _keep(store: Blobs, data: bytes) -> bytes:

@@ -4,6 +4,7 @@ Source of the header names: CloudEvents 1.0.2, Kafka protocol binding, section 3
 """
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -26,6 +27,11 @@ _LAST = 253_402_300_799_999_999
 _VERSION = ("ce_specversion", b"1.0")
 _CONTENT = ("content-type", AVRO)
 ERROR_LIMIT = 2_000
+OURS = "holdfast_"
+"""What the headers that are ours begin with."""
+REDRIVEN = "holdfast_redriven"
+"""Header: the identity of a record that was a dead letter, `redriven/<how often>/<where it stood, hashed>`."""
+_REDRIVEN_ID = re.compile(r"redriven/(\d{1,9})/[0-9a-f]{32}")
 
 
 @lru_cache(maxsize=64)  # all of a commit bears one time
@@ -118,6 +124,8 @@ class Wire:
         subject = run.encode()
         one = command.message_id if isinstance(command, SignalRun) else at
         headers = self._headers(kind, f"{run}/{kind}/{one}", _about(subject, at), trace_of(run, 0), 0)
+        if _REDRIVEN_ID.fullmatch(str(one)):
+            headers = (*headers, (REDRIVEN, str(one).encode()))
         return Record(self.topics.commands, shard_of(run, self.shards), -1, subject, value, headers, at // 1_000)
 
     def send(self, message: Send, at: int, trace: str) -> Outgoing:
@@ -169,6 +177,18 @@ class Wire:
 
 def _about(subject: bytes, at: int) -> Headers:
     return ("ce_time", rfc3339(at).encode()), ("ce_subject", subject), ("ce_correlationid", subject)
+
+
+def redriven_id(record: Record) -> str:
+    """Give the identity of a redriven record; empty for any other."""
+    value = (header(record, REDRIVEN) or b"").decode(errors="replace")
+    return value if _REDRIVEN_ID.fullmatch(value) else ""
+
+
+def times_redriven(record: Record) -> int:
+    """Tell how often a record was a dead letter and went back."""
+    found = _REDRIVEN_ID.fullmatch(redriven_id(record))
+    return 0 if found is None else int(found[1])
 
 
 def header(record: Record, name: str) -> bytes | None:

@@ -3,6 +3,7 @@
 import click
 
 from holdfast.cli.asking import cancel, resume, signal, start, terminate
+from holdfast.cli.dead_letters import dlq
 from holdfast.cli.effects import effects, gone
 from holdfast.cli.frame import CommandLine
 from holdfast.cli.installation import doctor, install, settings
@@ -10,7 +11,7 @@ from holdfast.cli.ledger import ledger
 from holdfast.cli.looking import history, list_runs, show
 from holdfast.cli.resolving import resolve
 from holdfast.cli.serving import dev, orchestrator, run, worker
-from holdfast.cli.topics import dlq, republish
+from holdfast.cli.topics import republish
 from holdfast.cli.watching import watch
 
 _SECTIONS = {

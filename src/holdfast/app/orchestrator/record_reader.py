@@ -5,15 +5,27 @@ Laws of this file:
   to a foreign partition is forwarded. Each stays in line, so that its offset is acknowledged after those before it.
 - A record of a schema that is not known yet stays in line too, and is read again once the schemas were asked for.
 - The shard of an input is computed from its run id.
+- A signal or cancellation that was redriven counts by the identity of its redrive.
 """
 
 from collections.abc import Iterable
 
+import msgspec
+
 from holdfast.app.orchestrator.draft import Input, Redirect, Unread
-from holdfast.app.records import Wire
+from holdfast.app.records import Wire, redriven_id
 from holdfast.app.schemas import SchemaCache
 from holdfast.core import effects as ledger
-from holdfast.core.commands import Addressed, Command, CompleteStep, FailStep, HearLedger, StepResult
+from holdfast.core.commands import (
+    Addressed,
+    CancelRun,
+    Command,
+    CompleteStep,
+    FailStep,
+    HearLedger,
+    SignalRun,
+    StepResult,
+)
 from holdfast.core.identity import InvalidRunId, run_id, shard_of
 from holdfast.core.payload import NOTHING
 from holdfast.ports.codec import Codec, Newer, UnknownSchema, Unreadable
@@ -72,7 +84,12 @@ class RecordReader:
         if record.topic == self._wire.topics.results:
             result = self._codec.decode_result(record.value)
             return Addressed(result.run_id, as_command(result), result.incarnation)
-        return self._codec.decode_command(record.headers, record.value)
+        addressed = self._codec.decode_command(record.headers, record.value)
+        if isinstance(addressed.command, (SignalRun, CancelRun)) and (again := redriven_id(record)):
+            # Its own message id may have been taken when it died: a signal of the wrong type was heard, and refused.
+            command = msgspec.structs.replace(addressed.command, message_id=again)
+            return msgspec.structs.replace(addressed, command=command)
+        return addressed
 
 
 def redirect(record: Record, outgoing: Outgoing, reading: int, *, of_unknown_schema: bool = False) -> Input:
