@@ -27,11 +27,11 @@ from holdfast.sdk.sending import NotSent, Refused
 from holdfast.sdk.values import GIVEN
 
 if TYPE_CHECKING:
-    from holdfast.client import Client, RunCancelled, RunExists, RunFailed, RunHandle, RunTerminated
+    from holdfast.client import Client, RunCancelled, RunExists, RunFailed, RunHandle, RunPurged, RunTerminated
 else:  # a checker that saw it would take every misspelt name for one of the module's
 
     def __getattr__(name: str) -> Any:
-        if name not in {"Client", "RunCancelled", "RunExists", "RunFailed", "RunHandle", "RunTerminated"}:
+        if name not in {"Client", "RunCancelled", "RunExists", "RunFailed", "RunHandle", "RunPurged", "RunTerminated"}:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from holdfast import client
 
@@ -51,6 +51,7 @@ __all__ = [
     "RunExists",
     "RunFailed",
     "RunHandle",
+    "RunPurged",
     "RunTerminated",
     "StepError",
     "cancelled",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
-from holdfast.app.client.run_client import RunClient
+from holdfast.app.client.run_client import RunClient, RunPurged
 from holdfast.app.effects.resolve import EffectUnknown, ResolutionRefused, Resolutions, Verdict
 from holdfast.app.orchestrator.pipeline import Orchestrator
 from holdfast.app.orchestrator.waiters import Lost
@@ -25,9 +25,8 @@ from holdfast.core.commands import (
     TerminateRun,
 )
 from holdfast.core.effects import Effect
-from holdfast.core.events import RunStarted
 from holdfast.core.identity import run_id as checked
-from holdfast.core.payload import claim_check, same
+from holdfast.core.payload import claim_check
 from holdfast.core.retry import Failure
 from holdfast.core.run import RUN_EXISTS, UNFIT_SIGNAL, DeadLetter
 from holdfast.ports.journal import RunRow
@@ -60,6 +59,7 @@ __all__ = [
     "RunExists",
     "RunFailed",
     "RunHandle",
+    "RunPurged",
     "RunTerminated",
 ]
 
@@ -113,6 +113,7 @@ class RunHandle(Generic[R]):
 
         Raises:
             RunFailed, RunCancelled, RunTerminated: it ended otherwise.
+            RunPurged: it ended, and how is no longer known.
         """
         outcome = await self._client.outcome(self.run_id, told=self._told)
         assert isinstance(outcome, RunOutcome)  # noqa: S101 - a row comes only with stop_when_parked
@@ -297,15 +298,7 @@ class Client:
 
     async def _refuse_other(self, run: str, command: StartRun) -> None:
         """Raise RunExists if the run of this id is about something else."""
-        stored = await self.run_client.history(run)
-        if stored is None:
-            return
-        began = self.run_client.codec.decode_event(stored.history[0].type, stored.history[0].data)
-        if (
-            not isinstance(began, RunStarted)
-            or began.workflow != command.workflow
-            or not same(began.input, command.input)
-        ):
+        if await self.run_client.is_taken(run, command):
             raise RunExists(f"run {run} exists with another workflow or input; choose another id")
 
     def run(self, run_id: str) -> RunHandle[Any]:

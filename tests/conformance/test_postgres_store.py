@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from holdfast.adapters.postgres import PostgresStore
-from holdfast.testing.conformance.rows import SHARDS
+from holdfast.ports.journal import Committed
+from holdfast.testing.conformance.purging import purge, run_to_its_end
+from holdfast.testing.conformance.rows import SHARDS, owner
 from holdfast.testing.conformance.store import StoreConformance
 from tests.servers import Servers
 
@@ -36,3 +38,10 @@ class TestPostgresStore(StoreConformance):
     @pytest.fixture
     async def another_blank(self, servers: Servers, namespace: str) -> PostgresStore:
         return PostgresStore(servers.postgres, namespace)
+
+    async def test_the_first_purge_keeps_releases_out_that_know_of_no_tombstones(self, store: PostgresStore) -> None:
+        writer = await owner(store)
+        await run_to_its_end(writer, "r")
+        assert (await store.meta())["safe_from"] in {"1", "2", "3", "4", "5", "6"}
+        assert isinstance(await purge(writer, "r"), Committed)
+        assert (await store.meta())["safe_from"] == "7"

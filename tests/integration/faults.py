@@ -6,6 +6,7 @@ Law: whatever it answers is true. A fenced commit was fenced by a real `take`, a
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+from holdfast.core.purging import Tombstone
 from holdfast.ports.journal import (
     BadData,
     Committed,
@@ -149,6 +150,14 @@ class FaultyStore:
     async def existing(self, run_ids: Collection[str]) -> frozenset[str]:
         self._reach()
         return await self.real.existing(run_ids)
+
+    async def tombstones(self, run_ids: Collection[str]) -> Mapping[str, Tombstone]:
+        self._reach()
+        return await self.real.tombstones(run_ids)
+
+    async def unsettled(self, run_ids: Collection[str]) -> frozenset[str]:
+        self._reach()
+        return await self.real.unsettled(run_ids)
 
     async def inbox(self, run_ids: Collection[str]) -> Sequence[InboxRow]:
         self._reach()

@@ -512,3 +512,23 @@ def test_a_scrape_of_a_serving_process_tells_what_it_has_done(tmp_path: Path) ->
         'holdfast_attempts_total{outcome="completed"}': "2",
     }
     assert {name: numbers.get(name) for name in expected} == expected
+
+
+def test_a_purged_run_is_told_of_by_its_tombstone_and_its_id_is_not_new_again(shop: Path) -> None:
+    done(shop, "start", "total", "--id", "goes", "--input", "[1]", "--wait")
+
+    assert done(shop, "purge", "goes") == "purged goes\n"
+
+    assert "was purged on" in complaint(holdfast(shop, "show", "goes"), 3)
+    assert "purged before" in done(shop, "purge", "goes")
+    assert done(shop, "start", "total", "--id", "goes", "--input", "[1]") == "goes\n"
+    assert "was purged on" in complaint(holdfast(shop, "start", "total", "--id", "goes", "--input", "[1]", "--wait"), 3)
+    assert "choose another id" in complaint(holdfast(shop, "start", "total", "--id", "goes", "--input", "[2]"), 2)
+
+
+def test_a_run_that_goes_on_or_was_never_there_is_not_purged(shop: Path) -> None:
+    done(shop, "start", "waiting", "--id", "kept")
+    until_status(shop, "kept", "SUSPENDED")
+
+    assert "only a run that has ended can be purged" in complaint(holdfast(shop, "purge", "kept"), 1)
+    assert "there is no run nowhere" in complaint(holdfast(shop, "purge", "nowhere", "--no-wait"), 3)

@@ -31,7 +31,7 @@ from tests.simulation.store import Truth
 
 ANY = 0
 """Stands for the attempt of a result that settles its step, whichever attempt it is of."""
-EXPECTED_DEAD = frozenset({"run_ended"})
+EXPECTED_DEAD = frozenset({"run_ended", "not_purged"})
 CODEC = AvroCodec()
 
 Violate = Callable[[str, str], None]
@@ -85,6 +85,24 @@ class Auditor:
             for stored in part.events:
                 self._happened(stored)
             self._timers_wait(part)
+            for tombstone in part.purged:
+                self._purged(tombstone.run_id, by)
+
+    def _purged(self, run_id: str, by: str) -> None:
+        """What goes has ended, is settled and told, and nobody waits for it. That it never begins anew: `_happened`."""
+        run = self.runs.get(run_id)
+        if run is None or not run.ended:
+            self._violate("purged too early", f"{by} purged {run_id}, which has not ended")
+            return
+        left = [row.step_id for row in self._truth.ledger.archive.values() if row.run_id == run_id and not row.settled]
+        if left:
+            self._violate("purged too early", f"{by} purged {run_id}, whose effects {left} have no verdict")
+        waits = run.parent and self._truth.open.get((run.parent.run_id, run.parent.incarnation, run.parent.step_id))
+        if waits:
+            self._violate("purged too early", f"{by} purged {run_id}, for which {run.parent} still waits")
+        untold = [spans for spans in self._truth.outbox_rows.values() if any(span.run_id == run_id for span in spans)]
+        if untold and (run_id not in self.outcomes or self.published.get(run_id, 0) < run.seq):
+            self._violate("purged too early", f"{by} purged {run_id} before it was published: {untold[0]}")
 
     def _timers_wait(self, part: ShardBatch) -> None:
         """A run that is parked has no timer in the store: it would stand before those of all other runs."""
@@ -263,7 +281,8 @@ class Auditor:
     def _event(self, record: Record, by: str) -> None:
         run_id, _, rest = (header(record, "ce_id") or b"").decode().partition("/")
         incarnation, seq = map(int, rest.split("/"))
-        history = self._truth.histories.get((run_id, incarnation), [])
+        gone = self._truth.archive.get(run_id)
+        history = self._truth.histories.get((run_id, incarnation), []) if gone is None else gone.history
         if seq > len(history) or history[seq - 1].data != record.value:
             self._violate("published first", f"{by} told of seq {seq} of {run_id}, which is not in the store")
         if seq > self.published.get(run_id, 0) + 1:

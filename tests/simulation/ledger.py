@@ -26,6 +26,8 @@ class Rows:
         self.heard = heard
         self.rows: dict[str, Effect] = {}
         self.moves: dict[str, list[Move]] = {}
+        self.archive: dict[str, Effect] = {}
+        """Rows as they were purged, for whoever judges the world."""
         self.processes_by: dict[str, ProcessRow] = {}
 
     def check(self, planned: Sequence[Effect]) -> None:
@@ -37,6 +39,11 @@ class Rows:
         for effect in planned:
             self.rows[effect.effect_id] = effect
             self.moves[effect.effect_id] = []
+
+    def purge(self, run_id: str) -> None:
+        for effect_id in [effect_id for effect_id, row in self.rows.items() if row.run_id == run_id]:
+            self.archive[effect_id] = self.rows.pop(effect_id)
+            del self.moves[effect_id]
 
     def ask(self, asks: Sequence[tuple[str, Ask]]) -> list[Answer]:
         wanted = {effect_id: self.rows[effect_id] for effect_id, _ in asks if effect_id in self.rows}

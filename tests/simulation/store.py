@@ -9,10 +9,13 @@ Laws of this file:
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from holdfast.adapters.ledger import committed
 from holdfast.core.events import OUTCOMES
+from holdfast.core.purging import Tombstone
 from holdfast.ports.installation import NotInstalled
 from holdfast.ports.journal import (
     BadData,
@@ -73,6 +76,9 @@ class Truth:
         self.signals: set[tuple[str, str]] = set()
         self.inbox_rows: dict[tuple[str, str], InboxRow] = {}
         self.outbox_rows: dict[tuple[int, int], tuple[Span, ...]] = {}
+        self.buried: dict[str, Tombstone] = {}
+        self.archive: dict[str, StoredRun] = {}
+        """Runs as they were purged, for whoever judges the world."""
         self.blobs_by: dict[str, bytes] = {}
         self.mark = 1
         self.waiting: list[asyncio.Future[None]] = []
@@ -143,6 +149,10 @@ class Truth:
         for run_id, incarnation in started:
             if self.present.get(run_id, -1) >= incarnation:
                 raise BadData(f"run {run_id} exists")
+            if run_id in self.buried:
+                raise BadData(f"run {run_id} was purged")
+        if unsettled := self.unsettled([one.run_id for one in part.purged]):
+            raise BadData(f"runs {sorted(unsettled)} are not settled")
         places: dict[Incarnation, set[int]] = {}
         for event in part.events:
             run = (event.run_id, event.incarnation)
@@ -177,6 +187,27 @@ class Truth:
             del self.outbox_rows[place]
         if part.spans:
             self.outbox_rows[shard, part.number] = tuple(part.spans)
+        for tombstone in part.purged:
+            self._purge(tombstone)
+
+    def _purge(self, tombstone: Tombstone) -> None:
+        run_id = tombstone.run_id
+        if (stored := self.history(run_id)) is not None:
+            self.archive[run_id] = stored
+        self.buried.setdefault(run_id, replace(tombstone, purged_at=self.now()))
+        self.present.pop(run_id, None)
+        tables: tuple[dict[Any, Any], ...] = (
+            self.runs_by,
+            self.histories,
+            self.timers,
+            self.inbox_rows,
+            self.deaths.rows,
+        )
+        for table in tables:
+            for key in [key for key in table if key[0] == run_id]:
+                del table[key]
+        self.signals = {pair for pair in self.signals if pair[0] != run_id}
+        self.ledger.purge(run_id)
 
     def _tell(self) -> None:
         self.mark += 1
@@ -207,7 +238,20 @@ class Truth:
         return StoredRun(self.runs_by[place], tuple(self.histories.get(place, ())))
 
     def existing(self, run_ids: Collection[str]) -> frozenset[str]:
-        return frozenset(run_id for run_id in run_ids if run_id in self.present)
+        return frozenset(run_id for run_id in run_ids if run_id in self.present or run_id in self.buried)
+
+    def tombstones(self, run_ids: Collection[str]) -> Mapping[str, Tombstone]:
+        return {run_id: self.buried[run_id] for run_id in run_ids if run_id in self.buried}
+
+    def unsettled(self, run_ids: Collection[str]) -> frozenset[str]:
+        awaited = {run_id for run_id, _, _ in self.open}
+        awaited |= {effect.run_id for effect in self.ledger.rows.values() if not effect.settled}
+        return frozenset(
+            run_id
+            for run_id in run_ids
+            if run_id in self.present
+            and (self.runs_by[run_id, self.present[run_id]].ended_at is None or run_id in awaited)
+        )
 
     def inbox(self, run_ids: Collection[str]) -> Sequence[InboxRow]:
         return [row for row in self.inbox_rows.values() if row.run_id in run_ids]
@@ -339,6 +383,12 @@ class SimulatedStore:
     async def existing(self, run_ids: Collection[str]) -> frozenset[str]:
         return await self.wire.ask(self.truth, Unavailable, self.truth.existing, sorted(run_ids))
 
+    async def tombstones(self, run_ids: Collection[str]) -> Mapping[str, Tombstone]:
+        return await self.wire.ask(self.truth, Unavailable, self.truth.tombstones, sorted(run_ids))
+
+    async def unsettled(self, run_ids: Collection[str]) -> frozenset[str]:
+        return await self.wire.ask(self.truth, Unavailable, self.truth.unsettled, sorted(run_ids))
+
     async def inbox(self, run_ids: Collection[str]) -> Sequence[InboxRow]:
         return await self.wire.ask(self.truth, Unavailable, self.truth.inbox, sorted(run_ids))
 
@@ -422,6 +472,7 @@ def copied(batch: Mapping[int, ShardBatch]) -> dict[int, ShardBatch]:
             part.spans,
             part.planned,
             part.asked,
+            part.purged,
         )
         for shard, part in batch.items()
     }

@@ -20,6 +20,7 @@ from holdfast.core.identity import event_id
 from holdfast.core.payload import Payload
 from holdfast.core.replay import ProgramStuck
 from holdfast.core.run import COMPLETED
+from holdfast.ports.journal import StoredRun
 from holdfast.sdk.program import LiveProgram
 from tests.simulation import hostile
 from tests.simulation.audit import CODEC
@@ -101,7 +102,7 @@ def live_differs(process: Process) -> Iterator[Broken]:
 
 def _end(world: "World", run_id: str) -> Iterator[Broken]:
     wanted = world.workload.expected[run_id]
-    stored = world.truth.history(run_id)
+    stored = _history(world, run_id)
     if stored is None:
         yield "lost", f"run {run_id} is not there"
         return
@@ -120,8 +121,13 @@ def _end(world: "World", run_id: str) -> Iterator[Broken]:
         yield "outcome", f"run {run_id} has outcomes {sorted(one for one, _ in outcomes)}, not just {ce_id}"
 
 
+def _history(world: "World", run_id: str) -> StoredRun | None:
+    """Read a run as it is, or as it was when it was purged."""
+    return world.truth.history(run_id) or world.truth.archive.get(run_id)
+
+
 def _replay(world: "World", run_id: str) -> Iterator[Broken]:
-    stored = world.truth.history(run_id)
+    stored = _history(world, run_id)
     if stored is None:
         return
     blobs = world.truth.blobs_by
@@ -145,7 +151,8 @@ def _replay(world: "World", run_id: str) -> Iterator[Broken]:
 def _purchases(world: "World") -> Iterator[Broken]:
     """Compare the ledger with the book: what is settled as done was done, and nothing else was."""
     book = +world.provider.book
-    for row in world.truth.ledger.rows.values():
+    ledger = world.truth.ledger
+    for row in (*ledger.rows.values(), *ledger.archive.values()):
         purchase = (row.run_id, world.provider.wanted[row.run_id, row.step_id])
         count = book.pop(purchase, 0)
         if count != (row.state == SUCCEEDED):

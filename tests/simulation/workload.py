@@ -19,6 +19,7 @@ from holdfast.core.asks import RETRY, SUCCEED
 from holdfast.core.commands import (
     CancelRun,
     Command,
+    PurgeRun,
     ResolveEffect,
     ResumeRun,
     RunOutcome,
@@ -43,6 +44,8 @@ from tests.simulation.workflows import SIGNAL, Measured
 LOOK_AGAIN = 1.2
 WRONG = "wrong-"
 """How the ids of messages begin that the code of their run cannot take."""
+PURGES_IN = 3
+"""So many worlds have one in which runs are purged."""
 DECIDE_EVERY = 1.5
 THINK_FOR = LATEST + 4
 """Seconds that a person takes to decide: whatever was on its way has come by then."""
@@ -97,6 +100,7 @@ class Workload:
         family_chance: random.Random | None = None,
         retrying_chance: random.Random | None = None,
         saga_chance: random.Random | None = None,
+        purge_chance: random.Random | None = None,
     ) -> None:
         self.expected: dict[str, Expected] = {}
         self.deeds: list[Deed] = []
@@ -126,6 +130,19 @@ class Workload:
         if kind is not None and saga_chance is not None:
             run = f"saga-{saga_chance.choice('abcdefghijklmnop')}"
             self._run(run, kind, 1 + saga_chance.random() * spread, saga_chance)
+
+        # Last, since it draws among the runs that there are.
+        if purge_chance is not None and purge_chance.randrange(PURGES_IN) == 0:
+            for run in self.expected:
+                if purge_chance.random() < 0.5:
+                    self._do(purge_chance, 1 + purge_chance.random() * 8, run, PurgeRun(), after_start=True)
+
+    def may_be_purged(self, run: str) -> bool:
+        """Tell whether everything else that was to happen to a run from outside has happened."""
+        heard = run in self.told or run not in self.waited_for
+        return heard and all(
+            deed.done for deed in self.deeds if deed.run == run and not isinstance(deed.command, PurgeRun)
+        )
 
     def _run(self, run: str, kind: str, begin: float, chance: random.Random) -> None:
         size = chance.randint(1, 3)
@@ -236,7 +253,9 @@ class Client:
                 if await self._is_done(deed):
                     deed.done = True
                     return
-                if sent_to != self._broker.generation and await self._makes_sense(deed):
+                # A purge that came too early was refused: it is asked for again.
+                anew = sent_to != self._broker.generation or isinstance(deed.command, PurgeRun)
+                if anew and await self._makes_sense(deed):
                     generation = self._broker.generation
                     for _ in range(1 + deed.twice):
                         await self._run_client.send(deed.run, deed.command)
@@ -246,6 +265,9 @@ class Client:
             await asyncio.sleep(LOOK_AGAIN)
 
     async def _makes_sense(self, deed: Deed) -> bool:
+        if isinstance(deed.command, PurgeRun):
+            stored = await self._run_client.store.history(deed.run)
+            return stored is not None and stored.row.status in ENDED and self._workload.may_be_purged(deed.run)
         if isinstance(deed.command, ResumeRun):
             return await self._is_parked(deed.run)
         return not deed.after_start or await self._run_client.existence.of(deed.run)
@@ -260,7 +282,12 @@ class Client:
 
     async def _is_done(self, deed: Deed) -> bool:
         store = self._store
+        if await store.tombstones([deed.run]):
+            await self._start_again(deed)
+            return True
         match deed.command:
+            case PurgeRun():
+                return False
             case StartRun():
                 return bool(await store.existing([deed.run]))
             case ResumeRun():
@@ -278,6 +305,13 @@ class Client:
                     return False
                 asked = any(one.type == "CancelRequested" for one in stored.history)
                 return stored.row.status in ENDED or (asked and isinstance(deed.command, CancelRun))
+
+    async def _start_again(self, deed: Deed) -> None:
+        """Ask for a run that is no more: nothing may come of it."""
+        started = (one.command for one in self._workload.deeds if one.run == deed.run)
+        for command in started if isinstance(deed.command, PurgeRun) else ():
+            if isinstance(command, StartRun):
+                await self._run_client.send(deed.run, command)
 
     async def _wait(self, run: str) -> None:
         while run not in self._workload.told:

@@ -134,6 +134,7 @@ class World:
             family_chance=random.Random(f"family/{self.seed}"),
             retrying_chance=random.Random(f"retrying/{self.seed}"),
             saga_chance=random.Random(f"saga/{self.seed}"),
+            purge_chance=random.Random(f"purge/{self.seed}"),
         )
         await self._install()
         if self._story is not None:

@@ -3,8 +3,8 @@
 import pytest
 
 from holdfast.app.deduplication import is_final, key_of
+from holdfast.app.orchestrator.parking import park
 from holdfast.app.orchestrator.record_reader import as_command
-from holdfast.app.orchestrator.turn import park
 from holdfast.core import events as e
 from holdfast.core.commands import ExecuteStep, HearLedger, StepResult
 from holdfast.core.payload import NOTHING

@@ -265,11 +265,14 @@ def _waits_for_effects(client: "Client", stored: "StoredRun") -> str:
 
 async def found(client: "Client", run: str, *, no_wait: bool) -> "StoredRun":
     """Find a run; one that was just started may not be stored yet."""
-    from holdfast.app.client.run_client import LOOK_UP
+    from holdfast.app.client.run_client import LOOK_UP, told_of
 
     run_id = client.run(run).run_id
     stored = await client.run_client.find(run_id, 0.0 if no_wait else LOOK_UP)
     if stored is None:
+        tombstone = (await client.profile.store.tombstones([run_id])).get(run_id)
+        if tombstone is not None:
+            raise CommandFailed(MISSING, told_of(tombstone))
         namespace = client.profile.namespace
         raise CommandFailed(MISSING, f"there is no run {run} in namespace {namespace}; see holdfast list")
     return stored

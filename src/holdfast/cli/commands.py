@@ -9,6 +9,7 @@ from holdfast.cli.frame import CommandLine
 from holdfast.cli.installation import doctor, install, settings
 from holdfast.cli.ledger import ledger
 from holdfast.cli.looking import history, list_runs, show
+from holdfast.cli.purging import purge
 from holdfast.cli.resolving import resolve
 from holdfast.cli.serving import dev, orchestrator, run, worker
 from holdfast.cli.topics import republish
@@ -19,7 +20,7 @@ _SECTIONS = {
     "Ask something of runs": (start, signal, cancel, terminate, resume),
     "Look at runs": (show, list_runs, history, watch),
     "Effects": (effects, resolve, gone),
-    "The installation": (install, ledger, doctor, settings, republish, dlq),
+    "The installation": (install, ledger, doctor, settings, republish, dlq, purge),
 }
 
 

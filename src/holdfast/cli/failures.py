@@ -64,7 +64,7 @@ def _known(error: Exception) -> tuple[int, str | None]:
     # Imported here: these modules are loaded already if one of their errors is in our hands, and --help needs none.
     from holdfast.adapters.sqlite.lock import AlreadyRunning
     from holdfast.asked import Unstorable
-    from holdfast.client import EffectUnknown, ResolutionRefused, RunExists
+    from holdfast.client import EffectUnknown, ResolutionRefused, RunExists, RunPurged
     from holdfast.core.identity import InvalidRunId
     from holdfast.extras import MissingExtra
     from holdfast.ports import databases, installation, journal, log, unavailable
@@ -76,7 +76,7 @@ def _known(error: Exception) -> tuple[int, str | None]:
         (SettingsError, USAGE, "your settings"),
         (MissingExtra, USAGE, "a missing package"),
         ((InvalidRunId, Unstorable, UnfitValue, RunExists, log.TooLarge, journal.BadData), USAGE, None),
-        (EffectUnknown, MISSING, None),
+        ((EffectUnknown, RunPurged), MISSING, None),
         (ResolutionRefused, ENDED, "refused"),
         ((installation.NotInstalled, log.TopicMissing), INFRASTRUCTURE, "not installed"),
         (databases.UnknownDatabase, MISSING, None),

@@ -58,6 +58,10 @@ class ResumeRun(Asked, frozen=True, kw_only=True):
     by: str = ""
 
 
+class PurgeRun(Asked, frozen=True, kw_only=True):
+    """Forget an ended run; a tombstone stays, so that its id is not new again."""
+
+
 class ResolveEffect(Asked, frozen=True, kw_only=True):
     """Decide on a parked effect: `verdict` is succeeded (with `result`), failed (with `error`), or retry.
 
@@ -246,6 +250,7 @@ Command = (
     | CancelRun
     | TerminateRun
     | ResumeRun
+    | PurgeRun
     | ResolveEffect
     | CompleteStep
     | FailStep

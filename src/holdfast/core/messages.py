@@ -77,6 +77,12 @@ class PutAside(Heard, frozen=True):
     refused: SignalRefused
 
 
+class Bury(Heard, frozen=True):
+    """The run goes, with all that the store has of it; `input_hash` is kept (purging.py)."""
+
+    input_hash: bytes
+
+
 class Send(Heard, frozen=True):
     """A command to another entity, on the shard of its own key.
 
@@ -95,6 +101,7 @@ class Send(Heard, frozen=True):
 Message = (
     ExecuteStep
     | Send
+    | Bury
     | CloseAttempt
     | WithholdAttempt
     | ExpectAnswer

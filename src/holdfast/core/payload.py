@@ -7,6 +7,8 @@ from hashlib import sha256
 
 import msgspec
 
+from holdfast.core.identity import digest
+
 JSON = "application/json"
 INLINE_LIMIT = 256 * 1024
 """Bytes; a larger payload is kept in the store under its hash, and referred to."""
@@ -32,6 +34,13 @@ def same(one: Payload, other: Payload) -> bool:
     if one.data == other.data:
         return True
     return one.content_type == JSON and not one.encoding and _canonical(one.data) == _canonical(other.data)
+
+
+def meaning(payload: Payload) -> bytes:
+    """Give 16 bytes that two payloads share if they mean the same value."""
+    is_json = payload.content_type == JSON and not payload.encoding
+    data = _canonical(payload.data) if is_json else payload.data
+    return digest(payload.content_type.encode(), payload.encoding.encode(), (payload.blob or "").encode(), data)
 
 
 def _canonical(data: bytes) -> bytes:

@@ -22,12 +22,14 @@ from holdfast.core.commands import (
     ExecuteStep,
     FireTimer,
     HearChild,
+    PurgeRun,
     ResolveEffect,
     RunOutcome,
     StartRun,
 )
 from holdfast.core.messages import (
     AskLedger,
+    Bury,
     ClearTimer,
     CloseAttempt,
     ExpectAnswer,
@@ -39,6 +41,7 @@ from holdfast.core.messages import (
     WithholdAttempt,
 )
 from holdfast.core.parent import CANCEL
+from holdfast.core.purging import input_hash
 from holdfast.core.run import Run, owing
 from holdfast.core.settling import PERSON, OpenStep
 from holdfast.core.sharing import ordered
@@ -161,6 +164,8 @@ def answer(run: Run, command: Command, last: e.Event | None) -> tuple[Message, .
     match command:
         case FireTimer() | AttemptStep():
             return unawaited(run, command)
+        case PurgeRun() if run.ended:
+            return (Bury(input_hash(run.workflow, run.input)),)
         case StartRun(parent=parent) if parent is not None:
             return reply(run, parent, last)
         case CloseChild(parent=parent) if run.ended and parent.is_same(run.parent):

@@ -35,6 +35,7 @@ from holdfast.core.commands import (
     HearChild,
     HearLedger,
     ParkRun,
+    PurgeRun,
     RefuseSignal,
     ResolveEffect,
     ResumeRun,
@@ -46,6 +47,7 @@ from holdfast.core.commands import (
     TerminateRun,
     WithdrawStep,
 )
+from holdfast.core.dead_letter import DeadLetter
 from holdfast.core.parent import Parent
 from holdfast.core.payload import NOTHING, Payload, same
 from holdfast.core.settling import (
@@ -85,14 +87,6 @@ RUN_EXISTS = "run_exists_differs"
 """Why a start is a dead letter: its run id is another run's."""
 UNFIT_SIGNAL = "unfit_signal"
 """Why a signal is a dead letter that the code waited for as another type."""
-
-
-class DeadLetter(Exception):
-    """A message that can never be handled: the sender's fault. `reason` is one word for machines."""
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -213,6 +207,8 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
             return () if missing(run) or run.ended else (e.RunTerminated(reason=reason),)
         case ResumeRun(by=by):
             return () if missing(run) else resumed(run, by)
+        case PurgeRun():
+            return () if missing(run) or run.ended else still_open(run)
         case ParkRun(reason=reason, detail=detail):
             return (e.RunParked(reason=reason, detail=detail),) if run.status == RUNNING else ()
         case FailRun(error=error):
@@ -283,6 +279,11 @@ def signalled(run: Run, command: SignalRun) -> tuple[e.Event, ...]:
     if run.ended:
         raise DeadLetter("run_ended", f"run {run.run_id} has ended ({run.status}): signal {command.name!r} is late")
     return (e.SignalReceived(message_id=command.message_id, name=command.name, input=command.input),)
+
+
+def still_open(run: Run) -> tuple[e.Event, ...]:
+    """Refuse to forget a run that goes on."""
+    raise DeadLetter("run_open", f"run {run.run_id} is {run.status}: only a run that has ended can be purged")
 
 
 def missing(run: Run) -> bool:

@@ -69,7 +69,7 @@ class Codec(Protocol):
         """Put the header in front that the wire wants: with a registry, the Confluent one, else the fingerprint."""
 
     def encode_command(self, addressed: Addressed) -> tuple[str, bytes]:
-        """Encode a StartRun, SignalRun, CancelRun, TerminateRun or ResumeRun: its ce_type and bytes."""
+        """Encode a StartRun, SignalRun, CancelRun, TerminateRun, ResumeRun or PurgeRun: its ce_type and bytes."""
 
     def decode_command(self, headers: Headers, value: bytes) -> Addressed:
         """Decode a record of the commands topic: Avro (either framing), or JSON as the contract says.

@@ -16,6 +16,7 @@ import msgspec
 
 from holdfast.core.asks import Ask
 from holdfast.core.effects import Effect
+from holdfast.core.purging import Tombstone
 from holdfast.ports.ledger import Answer
 from holdfast.ports.timers import AttemptRow, TimerRow
 
@@ -79,6 +80,9 @@ class ShardBatch(msgspec.Struct):
     `planned` are new rows of the ledger, and a second plan of one effect is refused (`BadData`); `asked` are questions
     to it (`ports/ledger.py`), decided in the same transaction, also about what is planned in it. A move that the ledger
     refuses does not fail the batch: the answer says so.
+
+    `purged` are ended runs of which all goes: row, history, signals, inbox, effects with their moves. A tombstone is
+    left: the run id is refused to whoever starts it again (`BadData`). So is the purge of a run that is not settled.
     """
 
     epoch: int
@@ -97,6 +101,7 @@ class ShardBatch(msgspec.Struct):
     spans: list[Span] = []
     planned: list[Effect] = []
     asked: list[tuple[str, Ask]] = []
+    purged: list[Tombstone] = []
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -140,7 +145,10 @@ class KnownRuns(Protocol):
     """Which runs there are: asked by the engine before a start, and by a client before it waits."""
 
     async def existing(self, run_ids: Collection[str]) -> frozenset[str]:
-        """Tell which of these runs exist; the cheap question before a start."""
+        """Tell which of these runs exist, or existed and were purged; the cheap question before a start."""
+
+    async def tombstones(self, run_ids: Collection[str]) -> Mapping[str, Tombstone]:
+        """Read what stays of those of these runs that were purged."""
 
 
 class Journal(KnownRuns, Protocol):
@@ -167,6 +175,9 @@ class Journal(KnownRuns, Protocol):
         self, shards: Collection[int], limit: int, after: tuple[int, int] | None = None
     ) -> Sequence[OutboxRow]:
         """Read what is still to be published (number > published), in the order (shard, number), from `after` on."""
+
+    async def unsettled(self, run_ids: Collection[str]) -> frozenset[str]:
+        """Tell which of these runs are open, or await something still: an open attempt, an effect without a verdict."""
 
     async def load(self, run_ids: Collection[str]) -> Mapping[str, StoredRun]:
         """Read runs with the whole history of their present incarnation; unknown ids are left out."""

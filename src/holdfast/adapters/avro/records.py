@@ -32,6 +32,7 @@ COMMANDS: dict[str, type[msgspec.Struct]] = {
         c.CancelRun,
         c.TerminateRun,
         c.ResumeRun,
+        c.PurgeRun,
         c.ResolveEffect,
         c.HearChild,
         c.CloseChild,

@@ -78,6 +78,7 @@ PARTS: dict[str, Columns] = {
         request_hash=binaries, planned_at=numbers, **_MOVING,
     ),
     "effects": _places(effect_id=texts, was_state=texts, was_fence=numbers, **_MOVING),
+    "purged": _fields(run_id=texts, incarnation=numbers, input_hash=binaries, ended_at=numbers),
     "story": _places(
         effect_id=texts, version=numbers, at=numbers, what=texts, who=texts, was=texts, to=texts, move=binaries,
     ),
@@ -152,6 +153,7 @@ def collapsed(batch: Mapping[int, ShardBatch]) -> Rows:
         "taken": [key for part in parts for key in part.inbox_taken if key not in kept],
         "put": put,
         "outbox": [(shard, part.number, _pack(part.spans)) for shard, part in batch.items() if part.spans],
+        "purged": list({one.run_id: one for part in parts for one in part.purged}.values()),
         "trimmed": [(shard, part.published) for shard, part in batch.items() if not part.number % TRIM_EVERY],
     }
 

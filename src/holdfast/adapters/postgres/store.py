@@ -19,6 +19,7 @@ from holdfast.adapters.postgres.commit import laid_out
 from holdfast.adapters.postgres.connections import Connections
 from holdfast.adapters.postgres.statements import statement
 from holdfast.core.events import OUTCOMES
+from holdfast.core.purging import Tombstone
 from holdfast.ports.journal import (
     Committed,
     Fenced,
@@ -134,6 +135,13 @@ class PostgresStore:
         async with self.questions.lend() as connection:
             rows = await connection.run_packed(statement("existing_runs"), {"run_ids": texts(run_ids)})
         return frozenset(found for (found,) in rows)
+
+    async def tombstones(self, run_ids: Collection[str]) -> Mapping[str, Tombstone]:
+        rows = await self._ask("read_tombstones", run_ids=texts(run_ids)) if run_ids else ()
+        return {row[0]: Tombstone(*row) for row in rows}
+
+    async def unsettled(self, run_ids: Collection[str]) -> frozenset[str]:
+        return frozenset(found for (found,) in await self._ask("unsettled_runs", run_ids=texts(run_ids)))
 
     async def inbox(self, run_ids: Collection[str]) -> Sequence[InboxRow]:
         return [InboxRow(*row) for row in await self._ask("read_inbox", run_ids=texts(run_ids))]

@@ -3,7 +3,8 @@
 Laws of this file:
 - What is cleared is cleared before anything is set, so that a key cleared and set again in one batch ends as set.
 - Effects are planned before the ledger is asked, so that a batch may ask about what it plans.
-- The place of an incarnation never changes, so it may be remembered for ever, unless the commit that gave it fails.
+- The place of an incarnation never changes, so it may be remembered until it is purged, unless the commit that gave it
+  fails.
 """
 
 import sqlite3
@@ -14,6 +15,7 @@ import msgspec
 
 from holdfast.adapters.ledger import Refusals, committed
 from holdfast.adapters.sqlite.moves import Moves
+from holdfast.adapters.sqlite.purge import purge
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.ports.journal import BadData, Committed, Fenced, RunRow, ShardBatch
 
@@ -54,6 +56,11 @@ class Commits:
                     statement(name).write(connection, values)
             self._moves.plan(connection, [effect for part in batch.values() for effect in part.planned])
             answers = self._moves.move(connection, asked) if asked else []
+            purged = [one for part in batch.values() for one in part.purged]
+            if purged:
+                purge(connection, purged)
+                for one in purged:
+                    self._places.pop((one.run_id, one.incarnation), None)
             connection.execute("COMMIT")
         except BaseException:
             for run in started:

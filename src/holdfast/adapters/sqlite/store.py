@@ -16,6 +16,7 @@ from holdfast.adapters.sqlite.lane import Lane
 from holdfast.adapters.sqlite.moves import Moves
 from holdfast.adapters.sqlite.statements import statement
 from holdfast.core.events import OUTCOMES
+from holdfast.core.purging import Tombstone
 from holdfast.ports.journal import (
     Committed,
     Fenced,
@@ -117,7 +118,19 @@ class SqliteStore:
         return {run.run_id: StoredRun(run, tuple(events)) for run, events in found.values()}
 
     async def existing(self, run_ids: Collection[str]) -> frozenset[str]:
-        return frozenset(found for (found,) in await self._ask("existing_runs", list(run_ids)))
+        wanted = list(run_ids)
+
+        def work(connection: Any) -> list[Any]:
+            found = statement("existing_runs").read(connection, wanted)
+            return found + statement("buried_runs").read(connection, wanted)
+
+        return frozenset(found for (found,) in await self.file.ask(work)) if wanted else frozenset()
+
+    async def tombstones(self, run_ids: Collection[str]) -> Mapping[str, Tombstone]:
+        return {row[0]: Tombstone(*row) for row in await self._ask("read_tombstones", list(run_ids))}
+
+    async def unsettled(self, run_ids: Collection[str]) -> frozenset[str]:
+        return frozenset(found for (found,) in await self._ask("unsettled_runs", list(run_ids)))
 
     async def inbox(self, run_ids: Collection[str]) -> Sequence[InboxRow]:
         return [InboxRow(*row) for row in await self._ask("read_inbox", list(run_ids))]

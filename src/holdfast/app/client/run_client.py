@@ -14,10 +14,12 @@ from holdfast.app.client.outcome_listener import FALLBACK, OutcomeListener
 from holdfast.app.randomness import new_id
 from holdfast.app.records import Wire, rfc3339
 from holdfast.app.schemas import SchemaCache
-from holdfast.core.commands import Addressed, Command, RunOutcome
-from holdfast.core.events import OUTCOMES
+from holdfast.core.commands import Addressed, Command, RunOutcome, StartRun
+from holdfast.core.events import OUTCOMES, RunStarted
 from holdfast.core.identity import run_id as checked
 from holdfast.core.identity import shard_of
+from holdfast.core.payload import same
+from holdfast.core.purging import Tombstone
 from holdfast.core.react import outcome
 from holdfast.core.run import ENDED, PARKED, Run
 from holdfast.ports.blobs import Blobs
@@ -34,6 +36,15 @@ SETTLE = 0.02
 
 class ClientStore(Queries, Blobs, Protocol):
     """What a client asks: what people read, and the large payloads that it sends and gets."""
+
+
+class RunPurged(Exception):
+    """The run has ended and was purged: its result is no more."""
+
+    def __init__(self, tombstone: Tombstone) -> None:
+        super().__init__(told_of(tombstone))
+        self.run_id = tombstone.run_id
+        self.tombstone = tombstone
 
 
 class RunClient:
@@ -120,6 +131,9 @@ class RunClient:
     async def _look(self, run: str, *, stop_when_parked: bool) -> RunOutcome | RunRow | None:
         stored = await self.history(run)
         if stored is None:
+            tombstone = (await self.store.tombstones([run])).get(run)
+            if tombstone is not None:
+                raise RunPurged(tombstone)
             return None
         if stored.row.status in ENDED:
             return outcome_of(stored, self.codec)
@@ -134,18 +148,35 @@ class RunClient:
             await self._schemas.prepare(one.data for one in stored.history)
         return stored
 
+    async def is_taken(self, run: str, start: StartRun) -> bool:
+        """Tell whether the id of a run belongs to one with another workflow or input, which may be purged."""
+        stored = await self.history(run)
+        if stored is None:
+            tombstone = (await self.store.tombstones([run])).get(run)
+            return tombstone is not None and not tombstone.is_of(start.workflow, start.input)
+        began = self.codec.decode_event(stored.history[0].type, stored.history[0].data)
+        if not isinstance(began, RunStarted):
+            return True
+        return began.workflow != start.workflow or not same(began.input, start.input)
+
     async def find(self, run: str, wait: float = LOOK_UP) -> StoredRun | None:
-        """Read a run; one that was just started is waited for up to `wait` seconds."""
+        """Read a run; one that was just started is waited for up to `wait` seconds, one that was purged is not."""
         until = self._clock.monotonic() + wait
         while True:
             stored = await self.history(run)
-            if stored is not None or self._clock.monotonic() >= until:
+            if stored is not None or self._clock.monotonic() >= until or await self.store.tombstones([run]):
                 return stored
             await asyncio.sleep(SETTLE)
 
     async def close(self) -> None:
         if self._outcomes is not None:
             await self._outcomes.close()
+
+
+def told_of(tombstone: Tombstone) -> str:
+    """Say what is left to say of a purged run."""
+    ended, purged = rfc3339(tombstone.ended_at), rfc3339(tombstone.purged_at)
+    return f"run {tombstone.run_id} ended on {ended} and was purged on {purged}: its history and result are no more"
 
 
 def outcome_of(stored: StoredRun, codec: Codec) -> RunOutcome | None:

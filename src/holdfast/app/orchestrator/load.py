@@ -20,9 +20,19 @@ from holdfast.app.orchestrator.loaded import Loaded
 from holdfast.app.orchestrator.record_reader import RecordReader
 from holdfast.app.orchestrator.run_cache import LiveRuns, recorded
 from holdfast.app.orchestrator.server_faults import Faults, runs_of
+from holdfast.app.purge_checks import PurgeChecks
 from holdfast.app.schemas import SchemaCache
 from holdfast.core import events as e
-from holdfast.core.commands import Command, CompleteStep, HearChild, HearLedger, ResumeRun, SignalRun, StartRun
+from holdfast.core.commands import (
+    Command,
+    CompleteStep,
+    HearChild,
+    HearLedger,
+    PurgeRun,
+    ResumeRun,
+    SignalRun,
+    StartRun,
+)
 from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check
 from holdfast.ports.codec import Codec, Newer, UnknownSchema, Unreadable
 from holdfast.ports.journal import BadData, InboxRow, Journal
@@ -62,6 +72,7 @@ class Loader:
         self._unsure = UNSURE  # so many starts are asked about
         self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._faults = Faults()
+        self._purge_checks = PurgeChecks(store, codec, schemas)
 
     async def of(self, inputs: list[Input]) -> Loaded:
         """Find out what a slice needs: schemas, histories, signals seen, blobs."""
@@ -95,11 +106,18 @@ class Loader:
             await self._blobs.fetch(referring)
         if is_large:
             await self._keep_large(inputs)
+        await self._check_purges(inputs, loaded)
         # A run that was in memory may be forgotten while the others are loaded: the last look is right before the turn.
         while unknown := self._unknown(inputs, loaded):
             await self._load(unknown, loaded)
         self._faults.clear(inputs)
         return loaded
+
+    async def _check_purges(self, inputs: list[Input], loaded: Loaded) -> None:
+        """Find out which of the runs that are to be purged may not be."""
+        purges = [one.run_id for one in inputs if isinstance(one.command, PurgeRun)]
+        if purges:
+            loaded.kept = await self._purge_checks.of(purges)
 
     async def _keep_large(self, inputs: list[Input]) -> None:
         """Keep aside what a producer without the client said inline: compressed on the wire, an event is not."""
@@ -140,6 +158,9 @@ class Loader:
             return
         said: list[e.Event] = []
         found = await self._store.load(wanted)
+        missing = [run_id for run_id in wanted if run_id not in found]
+        if missing:
+            loaded.tombstones.update(await self._store.tombstones(missing))
         await self._schemas.prepare(one.data for stored in found.values() for one in stored.history)
         for run_id, stored in found.items():
             try:

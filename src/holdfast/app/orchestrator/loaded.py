@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from holdfast.core import events as e
 from holdfast.core.commands import Request, StartRun
+from holdfast.core.purging import Tombstone
 from holdfast.core.replay import ProgramStuck
 from holdfast.ports.codec import Unreadable
 from holdfast.ports.journal import InboxRow, StoredRun
@@ -22,6 +23,8 @@ class Loaded:
         self.assumed_new = False  # some starts are taken for new without asking
         self.unreadable: dict[str, str] = {}
         self.newer: dict[str, Unreadable] = {}  # histories in which a newer release wrote what is not known here
+        self.tombstones: dict[str, Tombstone] = {}
+        self.kept: dict[str, str] = {}  # runs that may not be purged yet, and why
         self.seen: set[tuple[str, str]] = set()
         self.inbox: dict[str, list[InboxRow]] = {}
         self._default_version = default_version

@@ -19,6 +19,7 @@ from holdfast.core.commands import ExecuteStep, RunOutcome
 from holdfast.core.identity import shard_of
 from holdfast.core.messages import (
     AskLedger,
+    Bury,
     ClearTimer,
     CloseAttempt,
     ExpectAnswer,
@@ -30,11 +31,23 @@ from holdfast.core.messages import (
     TakeSignal,
     WithholdAttempt,
 )
+from holdfast.core.purging import Tombstone
 from holdfast.core.retry import MICROS
 from holdfast.core.settling import OpenStep
 from holdfast.ports.timers import AttemptRow, TimerRow
 
-Other = Send | SetTimer | ClearTimer | TakeSignal | PlanEffect | AskLedger | WithholdAttempt | ExpectAnswer | PutAside
+Other = (
+    Send
+    | SetTimer
+    | ClearTimer
+    | TakeSignal
+    | PlanEffect
+    | AskLedger
+    | WithholdAttempt
+    | ExpectAnswer
+    | PutAside
+    | Bury
+)
 
 RESEND_AFTER = 60.0
 DOUBLED = 8
@@ -91,6 +104,8 @@ class Reactions:
                 self.expect(draft, live, task, 0, at, due_at)
             case PutAside(refused=refused):
                 draft.refusals.append((run_id, refused, at))
+            case Bury(input_hash=hashed):
+                bury(draft, live, hashed)
             case _:
                 assert_never(message)
 
@@ -146,6 +161,13 @@ class Reactions:
         draft.attempts[run_id, incarnation, step_id] = AttemptRow(
             run_id, incarnation, step_id, task.attempt, live.shard, sent_to, resend_at, resends
         )
+
+
+def bury(draft: Draft, live: LiveRun, input_hash: bytes) -> None:
+    """Let a run go with this commit, once; its last event was its end."""
+    run, purged = live.run, draft.batch(live.shard).purged
+    if all(one.run_id != run.run_id for one in purged):
+        purged.append(Tombstone(run.run_id, run.incarnation, input_hash, live.last_at))
 
 
 def is_over(step: OpenStep, resends: int) -> bool:

@@ -18,27 +18,24 @@ from holdfast.app.orchestrator import ledger_requests
 from holdfast.app.orchestrator.deferral import Deferrals
 from holdfast.app.orchestrator.draft import AskAgain, Draft, Input, Redirect, Resend, TakeInbox, Unread
 from holdfast.app.orchestrator.loaded import Loaded, NotLoaded, Stuck
+from holdfast.app.orchestrator.parking import park
 from holdfast.app.orchestrator.reactions import Reactions, is_over
 from holdfast.app.orchestrator.run_cache import LiveRun, LiveRuns, NewProgram, reprogram
 from holdfast.app.records import Wire
 from holdfast.core import events as e
 from holdfast.core.commands import (
-    CancelRun,
-    CloseChild,
     Command,
     CompleteStep,
     FailStep,
-    HearChild,
-    HearLedger,
-    ParkRun,
-    ResolveEffect,
+    PurgeRun,
     ResumeRun,
     SignalRun,
     StartRun,
 )
+from holdfast.core.purging import after_purge
 from holdfast.core.react import answer, ask_again, task
 from holdfast.core.replay import Advance, ProgramStuck, advance, resume
-from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, decide, evolve
+from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, evolve
 from holdfast.ports.codec import Codec
 from holdfast.ports.journal import InboxRow, StoredEvent
 from holdfast.ports.timers import AttemptRow
@@ -53,19 +50,6 @@ DRAFT_BYTES = 8 * 1024 * 1024
 """Bytes of a draft beyond which no further input is handled in it: as many as its inputs may have (intake.py)."""
 ANSWERED = 10_000
 """Questions of the sweeper that are remembered, more than can wait at once. What was sent again is another row."""
-RECORDED = (
-    StartRun,
-    CompleteStep,
-    SignalRun,
-    CancelRun,
-    FailStep,
-    HearLedger,
-    ResolveEffect,
-    ResumeRun,
-    HearChild,
-    CloseChild,
-)
-"""What came in and may be noted without the run's code."""
 
 
 class Turns:
@@ -127,7 +111,9 @@ class Turns:
             draft.prompt.append(command.record)
             return
         assert not isinstance(command, Unread)  # noqa: S101 - else it was put aside
-        live = self._live.get(one.run_id) or self._enter(draft, one, at, loaded)
+        live = self._find(draft, one, at, loaded)
+        if live is None:
+            return
         self._deaths.recorder.turn(one.run_id, live.run.incarnation, live.run.seq)
         if self._deaths.somebody_died:
             self._beware(live)
@@ -146,11 +132,8 @@ class Turns:
         if isinstance(command, (Resend, AskAgain)):
             self._look_after(draft, live, command, at)
             return
-        if not live.run.exists and isinstance(command, SignalRun):
-            self._keep_for_later(draft, live, one, command, at, loaded)
-            return
         if isinstance(command, SignalRun):
-            self._signal(draft, live, one, self._once(draft, one, command, loaded), at, loaded)
+            self._signal(draft, live, one, command, at, loaded)
             return
         if isinstance(command, FailStep):
             command = msgspec.structs.replace(command, at=at)
@@ -163,6 +146,18 @@ class Turns:
         self._advance(draft, live, command, at, loaded, runs_code=not one.refusals)
         if one.run_id in loaded.inbox:
             self._empty_inbox(draft, live, loaded.inbox.pop(one.run_id), at, loaded)
+
+    def _find(self, draft: Draft, one: Input, at: int, loaded: Loaded) -> LiveRun | None:
+        """Give the run in memory; None if it was purged, and what is to be said of it is said."""
+        live, tombstone, command = self._live.get(one.run_id), loaded.tombstones.get(one.run_id), one.command
+        if live is not None or tombstone is None or isinstance(command, TakeInbox):
+            return live or self._enter(draft, one, at, loaded)
+        if isinstance(command, Resend):
+            draft.attempts[one.run_id, command.row.incarnation, command.row.step_id] = None
+        elif not isinstance(command, (AskAgain, Redirect, Unread)):
+            buried = LiveRun(Run(one.run_id, tombstone.incarnation), one.shard)
+            self._reactions.carry_out(draft, buried, after_purge(tombstone, command), at)
+        return None
 
     def _look_after(self, draft: Draft, live: LiveRun, command: Resend | AskAgain, at: int) -> None:
         if isinstance(command, Resend):
@@ -240,6 +235,8 @@ class Turns:
         if not run.exists:
             self._live.drop((run.run_id,))
             return
+        if isinstance(command, PurgeRun) and run.run_id in loaded.kept:
+            raise DeadLetter("not_purged", f"run {run.run_id} is not purged: {loaded.kept[run.run_id]}")
         history = loaded.histories.get(run.run_id)
         self._reactions.carry_out(draft, live, answer(run, command, history[-1].event if history else None), at)
         left = ledger_requests.after_the_end(draft, live, command, at, self._process)
@@ -371,6 +368,10 @@ class Turns:
 
     def _signal(self, draft: Draft, live: LiveRun, one: Input, command: SignalRun, at: int, loaded: Loaded) -> None:
         """Tell a run a signal; if its code waits for something else, whoever sent it hears that."""
+        if not live.run.exists:
+            self._keep_for_later(draft, live, one, command, at, loaded)
+            return
+        command = self._once(draft, one, command, loaded)
         before = len(draft.refusals)
         self._advance(draft, live, command, at, loaded, runs_code=not one.refusals)
         for _, event, _ in draft.refusals[before:]:
@@ -433,16 +434,7 @@ class Turns:
         live = self._live.get(one.run_id)
         if live is not None and not live.run.exists:
             self._live.drop((one.run_id,))
+        elif live is not None and live.run.ended and not live.uncommitted:
+            draft.done_with.append(one.run_id)  # whoever asks again finds its last event in the store
         if one.origin is not None:
             draft.prompt.append(self._wire.dead(one.origin, dead.reason, str(dead)))
-
-
-def park(run: Run, command: Command | None, error: Exception) -> Advance:
-    """Park a run for an error of ours; the input that met it is recorded first, if it can be."""
-    parked = advance(run, None, command, 0) if isinstance(command, RECORDED) else Advance(run)
-    detail = (
-        f"an error of the engine, not of the workflow: {describe(error)}. Report it, then: holdfast resume {run.run_id}"
-    )
-    for event in decide(parked.run, ParkRun(reason="engine_error", detail=detail)):
-        parked.happen(event)
-    return parked

@@ -15,6 +15,7 @@ from holdfast.core.commands import (
     CancelRun,
     Command,
     ExecuteStep,
+    PurgeRun,
     ResolveEffect,
     ResumeRun,
     RunOutcome,
@@ -55,7 +56,7 @@ def values(kind: Any) -> Strategy:
 RUN_IDS = st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="/"), min_size=1, max_size=255)
 EVENTS = st.one_of(*map(values, TYPES.values()))
 ASKED = st.one_of(
-    *map(values, (StartRun, CancelRun, TerminateRun, ResumeRun)),
+    *map(values, (StartRun, CancelRun, TerminateRun, ResumeRun, PurgeRun)),
     st.builds(SignalRun, name=values(str), message_id=st.text(min_size=1, max_size=20), input=values(Payload)),
 )
 COMMANDS = st.builds(Addressed, RUN_IDS, ASKED, st.none() | st.integers(0, 2**31))

@@ -61,6 +61,7 @@ from holdfast.testing.conformance.effects import (
     without_renewals,
 )
 from holdfast.testing.conformance.fixtures import StoreFixtures
+from holdfast.testing.conformance.purging import purge, run_to_its_end
 from holdfast.testing.conformance.rows import SECOND, SHARDS, Writer, owner
 
 
@@ -151,6 +152,23 @@ class AskLaws(LedgerFixtures):
             assert refused.effect == begun.effect
         told = await told_of(ledger, "a")
         assert (told.effect, [move.what for move in told.moves]) == (begun.effect, ["begin"])
+
+    async def test_a_run_whose_effect_has_no_verdict_is_not_purged(
+        self, store: Store, ledger: Ledger, writer: Writer
+    ) -> None:
+        await run_to_its_end(writer, "over")
+        await plan(writer, effect("a", "over"), effect("b", "over"), effect("c", "r"))
+        await one(ledger, "a", Prove(who="worker", result=RECEIPT, evidence="ch_1"))
+        assert await store.unsettled(["over"]) == {"over"}
+        assert isinstance(await purge(writer, "over"), BadData)
+        assert len(await ledger.stories("over")) == 2
+
+        await one(ledger, "b", Cancel(who="worker"))
+        assert await store.unsettled(["over"]) == frozenset()
+        assert isinstance(await purge(writer, "over"), Committed)
+        assert await ledger.stories("over") == []
+        assert await ledger.story("a") is None
+        assert ids(await ledger.effects()) == ["c"]
 
     async def test_a_renewal_is_no_line_of_the_story(self, ledger: Ledger, writer: Writer) -> None:
         await plan(writer, effect("a"))

@@ -7,11 +7,21 @@ other connections, opened), `blank` and `another_blank` (the same new place, nei
 from holdfast.testing.conformance.blobs import BlobLaws
 from holdfast.testing.conformance.installation import InstallationLaws
 from holdfast.testing.conformance.journal import FenceLaws, HistoryLaws, OutboxLaws, SignalLaws
+from holdfast.testing.conformance.purging import PurgeLaws
 from holdfast.testing.conformance.queries import QueryLaws
 from holdfast.testing.conformance.timers import AttemptLaws, TimerLaws
 
 
 class StoreConformance(
-    InstallationLaws, FenceLaws, HistoryLaws, OutboxLaws, SignalLaws, AttemptLaws, TimerLaws, QueryLaws, BlobLaws
+    InstallationLaws,
+    FenceLaws,
+    HistoryLaws,
+    OutboxLaws,
+    SignalLaws,
+    AttemptLaws,
+    TimerLaws,
+    QueryLaws,
+    BlobLaws,
+    PurgeLaws,
 ):
     """All laws of the ports; subclass it with the four fixtures."""

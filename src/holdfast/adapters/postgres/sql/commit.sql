@@ -30,13 +30,15 @@ WITH given AS (
     ) WHERE (SELECT open FROM gate)
 )
 
--- started: new runs. An existing run gives way to a later incarnation only; else its incarnation would become null, which
--- the table refuses. Carried by the primary key.
+-- started: new runs. An existing run gives way to a later incarnation only, and a purged one to none; else its incarnation
+-- would become null, which the table refuses. Carried by the primary keys of runs and tombstones.
 , runs_started AS (
     INSERT INTO runs AS r (
         run_id, incarnation, shard, workflow, version, status, attributes, started_at, ended_at, parked
     )
-    SELECT s.run_id, s.incarnation, s.shard, s.workflow, s.version, s.status, s.attributes::jsonb, s.started_at,
+    SELECT s.run_id,
+        CASE WHEN NOT EXISTS (SELECT FROM tombstones AS t WHERE t.run_id = s.run_id) THEN s.incarnation END,
+        s.shard, s.workflow, s.version, s.status, s.attributes::jsonb, s.started_at,
         s.ended_at, s.parked
     FROM unnest(
         %(started_run_id)s, %(started_incarnation)s, %(started_shard)s, %(started_workflow)s, %(started_version)s,
@@ -179,6 +181,44 @@ WITH given AS (
         %(story_effect_id)s, %(story_version)s, %(story_at)s, %(story_what)s, %(story_who)s, %(story_was)s,
         %(story_to)s, %(story_move)s
     ) WHERE (SELECT open FROM gate)
+)
+
+-- purged: all of runs that have ended goes, and a tombstone stays. Of a run that is open or not settled its incarnation would
+-- become null, which the table refuses. A release that knows of no tombstones starts here no more. Only settled effects are deleted, which nobody locks but for a late proof. Carried
+-- by the primary keys, and by effects_by_run.
+, purged AS (
+    SELECT p.*, NOT EXISTS (
+        SELECT FROM runs AS r WHERE r.run_id = p.run_id AND r.ended_at IS NULL
+        UNION ALL SELECT FROM attempts AS a WHERE a.run_id = p.run_id
+        UNION ALL SELECT FROM effects AS e WHERE e.run_id = p.run_id AND e.state NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED')
+    ) AS settled
+    FROM unnest(%(purged_run_id)s, %(purged_incarnation)s, %(purged_input_hash)s, %(purged_ended_at)s)
+        AS p (run_id, incarnation, input_hash, ended_at)
+    WHERE (SELECT open FROM gate)
+), buried AS (
+    INSERT INTO tombstones (run_id, incarnation, input_hash, ended_at, purged_at)
+    SELECT run_id, CASE WHEN settled THEN incarnation END, input_hash, ended_at,
+        (extract(epoch FROM clock_timestamp()) * 1000000)::int8
+    FROM purged
+    ON CONFLICT (run_id) DO NOTHING
+), older_kept_out AS (
+    UPDATE meta SET value = '7' WHERE key = 'safe_from' AND value::int4 < 7 AND EXISTS (SELECT FROM purged)
+), runs_purged AS (
+    DELETE FROM runs AS r USING purged AS p WHERE r.run_id = p.run_id
+), history_purged AS (
+    DELETE FROM history AS h USING purged AS p WHERE h.run_id = p.run_id
+), timers_purged AS (
+    DELETE FROM timers AS t USING purged AS p WHERE t.run_id = p.run_id
+), signals_purged AS (
+    DELETE FROM signals AS s USING purged AS p WHERE s.run_id = p.run_id
+), inbox_purged AS (
+    DELETE FROM inbox AS i USING purged AS p WHERE i.run_id = p.run_id
+), deaths_purged AS (
+    DELETE FROM deaths AS d USING purged AS p WHERE d.run_id = p.run_id
+), moves_purged AS (
+    DELETE FROM effect_moves AS m USING purged AS p, effects AS e WHERE e.run_id = p.run_id AND m.effect_id = e.effect_id
+), effects_purged AS (
+    DELETE FROM effects AS e USING purged AS p WHERE e.run_id = p.run_id
 )
 
 -- answer: no row if all was written, else the shards because of which nothing was.

@@ -19,8 +19,22 @@ SELECT h.run_id, h.incarnation, h.seq, h.type, h.data, h.at
 FROM runs AS r JOIN history AS h ON h.run_id = r.run_id AND h.incarnation = r.incarnation
 WHERE r.run_id = ANY (%(run_ids)s) ORDER BY h.run_id, h.seq;
 
--- existing_runs: which of these exist. Carried by the primary key.
-SELECT run_id FROM runs WHERE run_id = ANY (%(run_ids)s);
+-- existing_runs: which of these exist, or existed and were purged. Carried by the primary keys.
+SELECT run_id FROM runs WHERE run_id = ANY (%(run_ids)s)
+UNION ALL SELECT run_id FROM tombstones WHERE run_id = ANY (%(run_ids)s);
+
+-- read_tombstones: what stays of purged runs. Carried by the primary key.
+SELECT run_id, incarnation, input_hash, ended_at, purged_at FROM tombstones WHERE run_id = ANY (%(run_ids)s);
+
+-- unsettled_runs: which are open or await something. Carried by the primary keys of runs and attempts, and effects_by_run.
+SELECT r.run_id FROM runs AS r
+WHERE r.run_id = ANY (%(run_ids)s) AND (
+    r.ended_at IS NULL
+    OR EXISTS (SELECT FROM attempts AS a WHERE a.run_id = r.run_id)
+    OR EXISTS (
+        SELECT FROM effects AS e WHERE e.run_id = r.run_id AND e.state NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED')
+    )
+);
 
 -- read_inbox: signals before their run, as they came. Carried by the unique key (run_id, message_id).
 SELECT run_id, message_id, shard, name, data, at FROM inbox WHERE run_id = ANY (%(run_ids)s) ORDER BY place;
