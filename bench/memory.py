@@ -144,11 +144,11 @@ async def long(events: int) -> dict[str, float]:
         engine = Engine(folder)
         await engine.begin()
         for warm in range(20):
-            ended = engine.orchestrator.ended(f"warm-{warm}")
+            ended = engine.orchestrator.waiters.ended(f"warm-{warm}")
             await engine.start("bench_long", f"warm-{warm}", 50)
             await ended
         stamps.clear()
-        ended = engine.orchestrator.ended("long")
+        ended = engine.orchestrator.waiters.ended("long")
         await engine.start("bench_long", "long", steps)
         await ended
         engine.serving.cancel()

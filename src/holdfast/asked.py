@@ -1,11 +1,13 @@
 """The words of a client's requests, checked before they are sent: a history could not hold every one."""
 
+import contextlib
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from holdfast.sdk.callables import shown
-from holdfast.sdk.values import encode
+from holdfast.sdk.definitions import Workflow, steps
+from holdfast.sdk.values import UnfitValue, encode
 
 
 class Unstorable(ValueError):
@@ -46,3 +48,29 @@ def made_up_id(workflow: str) -> str:
     """Make up a run id, which is shorter than a workflow's name may be, and plainer."""
     plain = "".join(letter if letter.isascii() and letter.isprintable() else "_" for letter in workflow)
     return f"{plain.replace('/', '_')[:200]}-{uuid.uuid4().hex}"
+
+
+def encoded_arguments(
+    workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, by_name: bool
+) -> bytes:
+    """Encode an input. Whoever starts by name may give what JSON tells of the values, as over the bus."""
+    try:
+        return workflow.shape.encode_arguments(args, dict(kwargs))
+    except UnfitValue as misfit:
+        if not by_name:
+            raise
+        try:
+            data = input_of(args, kwargs)
+            workflow.shape.decode_arguments(data)
+        except (UnfitValue, TypeError):
+            raise misfit from None
+        return data
+
+
+def encoded_result(name: str, value: Any) -> bytes:
+    """Encode what a person says that an effect gave: by its annotation if it fits as it is, else as JSON tells it."""
+    definition = steps.get(name)
+    if definition is not None:
+        with contextlib.suppress(UnfitValue):
+            return definition.shape.encode_result(value)
+    return encode(value, f"the result of {name}")

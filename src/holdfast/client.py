@@ -12,7 +12,7 @@ from holdfast.app.client.run_client import RunClient, RunPurged
 from holdfast.app.effects.resolve import EffectUnknown, ResolutionRefused, Resolutions, Verdict
 from holdfast.app.orchestrator.pipeline import Orchestrator
 from holdfast.app.orchestrator.waiters import Lost
-from holdfast.asked import attributes_of, input_of, made_up_id, text
+from holdfast.asked import attributes_of, encoded_arguments, encoded_result, input_of, made_up_id, text
 from holdfast.core.asks import FAIL, RETRY, SUCCEED
 from holdfast.core.commands import (
     Addressed,
@@ -37,7 +37,7 @@ from holdfast.profiles.engine import Engine
 from holdfast.profiles.profile import Profile
 from holdfast.profiles.served import is_served_here, nobody_serves
 from holdfast.sdk.callables import shown
-from holdfast.sdk.definitions import Workflow, steps, versions
+from holdfast.sdk.definitions import Workflow, versions
 from holdfast.sdk.values import UnfitValue, encode
 from holdfast.settings import Settings, load
 
@@ -134,21 +134,6 @@ class RunHandle(Generic[R]):
         return await self._client.outcome(self.run_id, stop_when_parked=stop_when_parked)
 
 
-def _encoded(workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, by_name: bool) -> bytes:
-    """Encode an input. Whoever starts by name may give what JSON tells of the values, as over the bus."""
-    try:
-        return workflow.shape.encode_arguments(args, dict(kwargs))
-    except UnfitValue as misfit:
-        if not by_name:
-            raise
-        try:
-            data = input_of(args, kwargs)
-            workflow.shape.decode_arguments(data)
-        except (UnfitValue, TypeError):
-            raise misfit from None
-        return data
-
-
 class Client:
     """A connection to an installation: `async with Client() as client: …`.
 
@@ -243,7 +228,7 @@ class Client:
             definition = workflow
         else:
             raise TypeError(f"start({shown(workflow)}): a run is one of a @workflow, or of a workflow's name")
-        data = _encoded(definition, args, kwargs, by_name=isinstance(workflow, str))
+        data = encoded_arguments(definition, args, kwargs, by_name=isinstance(workflow, str))
         handle = await self._start(definition.name, data, id, attributes)
         handle.workflow = definition
         return handle
@@ -287,13 +272,17 @@ class Client:
     async def _start_in_memory(
         self, orchestrator: Orchestrator, run: str, command: StartRun, blobs: Mapping[str, bytes]
     ) -> RunHandle[Any]:
-        told = orchestrator.ended(run)
+        told = orchestrator.waiters.ended(run)
+        is_new = False
         try:
             is_new = await self._send(run, command, blobs)
         except DeadLetter as dead:
             if dead.reason != RUN_EXISTS:
                 raise
             raise RunExists(str(dead)) from dead
+        finally:
+            if not is_new:  # it may have ended long ago: its outcome is told to nobody again
+                told.cancel()
         return RunHandle(self, run, told=told if is_new else None)
 
     async def _refuse_other(self, run: str, command: StartRun) -> None:
@@ -369,7 +358,7 @@ class Client:
         name = effect if isinstance(effect, str) else "/".join(effect)
         seen = (await self.resolutions.find(name)).effect
         if succeeded is not UNSAID:
-            data = _encoded_result(seen.name, succeeded)
+            data = encoded_result(seen.name, succeeded)
             return await self.resolutions.resolve(seen, Verdict(decision=SUCCEED, by=by, reason=reason, data=data))
         word, error = (RETRY, "") if failed is None else (FAIL, failed)
         return await self.resolutions.resolve(seen, Verdict(decision=word, by=by, reason=reason, error=error))
@@ -393,7 +382,10 @@ class Client:
     ) -> RunOutcome | RunRow:
         """Wait for a run's outcome; see RunHandle.outcome."""
         if told is not None and self._engine is not None:
-            return await told
+            await asyncio.wait([told])  # not `await told`: who is cancelled here may ask again
+            if not told.cancelled():
+                return told.result()
+            told = None  # another process serves the run by now: it is in the store that its outcome is seen
         reminder = asyncio.get_running_loop().call_later(UNSERVED, self._look_after, run_id)
         try:
             return await self.run_client.outcome(run_id, stop_when_parked=stop_when_parked, told=told)
@@ -434,12 +426,3 @@ class Client:
         import msgspec
 
         return msgspec.json.decode(data)
-
-
-def _encoded_result(name: str, value: Any) -> bytes:
-    """Encode what a person says that an effect gave: by its annotation if it fits as it is, else as JSON tells it."""
-    definition = steps.get(name)
-    if definition is not None:
-        with contextlib.suppress(UnfitValue):
-            return definition.shape.encode_result(value)
-    return encode(value, f"the result of {name}")

@@ -43,7 +43,6 @@ from holdfast.core.commands import (
     Addressed,
     ExecuteStep,
     ResumeRun,
-    RunOutcome,
     StepResult,
 )
 from holdfast.core.identity import shard_of
@@ -167,7 +166,7 @@ class Orchestrator:
         self._fresh: frozenset[int] = frozenset()  # taken, and not yet taken over from their last owner
         self._serving = asyncio.Event()
         self._shifting = asyncio.Lock()
-        self._waiters = Waiters()
+        self.waiters = Waiters(shards)
         self._asides: set[asyncio.Task[None]] = set()
 
     # -- life
@@ -224,10 +223,6 @@ class Orchestrator:
         shard = shard_of(addressed.run_id, self._shards)
         self._intake.put([Input(shard, addressed.run_id, addressed.command, addressed.incarnation, waiter=waiter)])
         return waiter
-
-    def ended(self, run_id: str) -> asyncio.Future[RunOutcome]:
-        """Wait in memory for the outcome of a run of this process; one that has ended already is not told again."""
-        return self._waiters.ended(run_id)
 
     async def _fetch(self, membership: Membership) -> None:
         while True:
@@ -317,7 +312,7 @@ class Orchestrator:
         if draft.timers:
             self._timers.disarm(key for key, row in draft.timers.items() if row is None)
             self._timers.arm((row for row in draft.timers.values() if row is not None), self._clock.now())
-        self._waiters.tell(draft)
+        self.waiters.tell(draft)
         self._intake.put(draft.verdicts())
         self.live.trim()
         positions = positions_of(draft.inputs, self._reading)
@@ -384,6 +379,7 @@ class Orchestrator:
         self._generation += 1
         self.live.drop_shards(gone)
         self._timers.forget(frozenset(range(self._shards)) - taken.kept)
+        self.waiters.let_go(lambda shard: shard not in shards)
         # Results and timers of shards that we kept do not come again.
         self._orphaned(
             self._intake.discard(
@@ -401,6 +397,7 @@ class Orchestrator:
     def _lose(self, shards: frozenset[int]) -> None:
         """Another process owns these shards, whatever the group says: it may have been us who was paused."""
         self._ownership.lose(shards)
+        self.waiters.let_go(shards.__contains__)
         self.live.drop_shards(shards)
         self._deferrals.lose(shards)
         self._timers.forget(shards)
