@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.sdk.attempts import Fatal, RetryAfter
 from holdfast.sdk.cancelled import cancelled
 from holdfast.sdk.compensations import compensations
+from holdfast.sdk.continuing import continue_as_new
 from holdfast.sdk.definitions import (
     ChildFailed,
     Retry,
@@ -56,6 +57,7 @@ __all__ = [
     "StepError",
     "cancelled",
     "compensations",
+    "continue_as_new",
     "days",
     "detached",
     "effect",

@@ -61,6 +61,7 @@ def describe(stored: StoredRun, codec: Codec, blobs: Mapping[str, bytes] | None 
             step.state = ABANDONED if step.state in {SCHEDULED, RETRYING} else step.state
     return {
         "run_id": row.run_id,
+        "incarnation": row.incarnation,
         "workflow": row.workflow,
         "version": row.version,
         "status": status_of(run),

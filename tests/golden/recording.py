@@ -12,8 +12,8 @@ import msgspec
 
 from holdfast.adapters.databases import NamedDatabases
 from holdfast.core.payload import Payload
-from holdfast.core.run import ENDED, PARKED
-from holdfast.ports.journal import StoredEvent, StoredRun
+from holdfast.core.run import CONTINUED, ENDED, PARKED
+from holdfast.ports.journal import RunRow, StoredEvent, StoredRun
 from tests.golden import files
 from tests.golden.files import Golden, GoldenRun
 from tests.golden.telling import Story
@@ -56,8 +56,14 @@ async def _at_rest(running: Process) -> list[StoredRun]:
         rows = await running.store.runs()
         if rows and all(row.status in {*ENDED, PARKED} for row in rows):
             stored = await running.store.load([row.run_id for row in rows])
-            return [stored[row.run_id] for row in rows]
+            return [one for row in rows for one in (*await _before(running, row), stored[row.run_id])]
         await asyncio.sleep(0.01)
+
+
+async def _before(running: Process, row: RunRow) -> list[StoredRun]:
+    """Read the incarnations before the present one."""
+    earlier = (msgspec.structs.replace(row, incarnation=n, status=CONTINUED) for n in range(row.incarnation))
+    return [StoredRun(one, tuple(await running.store.incarnation(one.run_id, one.incarnation))) for one in earlier]
 
 
 def _kept(stored: StoredRun) -> GoldenRun:

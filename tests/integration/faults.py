@@ -194,6 +194,9 @@ class FaultyStore:
     async def history(self, run_id: str) -> StoredRun | None:
         return await self.real.history(run_id)
 
+    async def incarnation(self, run_id: str, incarnation: int) -> Sequence[StoredEvent]:
+        return await self.real.incarnation(run_id, incarnation)
+
     async def history_between(
         self, since: int, until: int, *, outcomes_only: bool, after: Span | None, limit: int
     ) -> Sequence[StoredEvent]:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from examples.tour import cancelled, children, retries, sagas
-from holdfast.core.commands import ResumeRun
+from examples.tour import cancelled, children, continuing, retries, sagas
+from holdfast.core.commands import ResumeRun, SignalRun
+from holdfast.core.payload import Payload
 from holdfast.core.run import COMPLETED, PARKED
 from tests.integration.running import process
 
@@ -46,3 +47,15 @@ async def test_a_plain_function_of_the_tour_stops_when_its_time_is_over(tmp_path
         await running.start(cancelled.print_catalogue.name, "catalogue-7", 3)
         assert await running.result("catalogue-7") == "3 pages"
         await running.until(lambda: bool(cancelled.stopped_at))
+
+
+async def test_the_account_of_the_tour_goes_on_as_new_and_loses_no_deposit(tmp_path: Path) -> None:
+    async with process(tmp_path / "holdfast.db") as running:
+        await running.start(continuing.account.name, "account-7", 0)
+        for number in range(1, 12):
+            deposit = Payload(data=b"%d" % (number % 11))  # the last one is nothing, and closes it
+            await running.send("account-7", SignalRun(name="deposit", message_id=f"deposit-{number}", input=deposit))
+        assert await running.result("account-7") == 55
+        stored = await running.store.history("account-7")
+        assert stored is not None
+        assert stored.row.incarnation > 1

@@ -19,7 +19,7 @@ from holdfast.core.commands import HearChild, SignalRun, StartRun
 from holdfast.core.effects import SETTLED, Effect
 from holdfast.core.identity import event_id
 from holdfast.core.retry import MICROS
-from holdfast.core.run import ENDED, UNFIT_SIGNAL, Run, evolve
+from holdfast.core.run import CONTINUED, ENDED, UNFIT_SIGNAL, Run, evolve
 from holdfast.core.settling import PERSON
 from holdfast.ports.journal import ShardBatch, StoredEvent
 from holdfast.ports.log import Record
@@ -43,7 +43,7 @@ class Auditor:
     def __init__(self, truth: Truth, topics: Topics, violate: Violate, note: Callable[..., None] | None = None) -> None:
         self.runs: dict[str, Run] = {}
         self.times: dict[str, int] = {}
-        self.published: dict[str, int] = {}
+        self.published: dict[tuple[str, int], int] = {}
         self.outcomes: dict[str, set[tuple[str, bytes]]] = {}
         self.events = 0
         self.note = note
@@ -101,7 +101,7 @@ class Auditor:
         if waits:
             self._violate("purged too early", f"{by} purged {run_id}, for which {run.parent} still waits")
         untold = [spans for spans in self._truth.outbox_rows.values() if any(span.run_id == run_id for span in spans)]
-        if untold and (run_id not in self.outcomes or self.published.get(run_id, 0) < run.seq):
+        if untold and (run_id not in self.outcomes or self.published.get((run_id, run.incarnation), 0) < run.seq):
             self._violate("purged too early", f"{by} purged {run_id} before it was published: {untold[0]}")
 
     def _timers_wait(self, part: ShardBatch) -> None:
@@ -116,6 +116,10 @@ class Auditor:
         self.events += 1
         run_id = stored.run_id
         run = self.runs.get(run_id) or Run(run_id, stored.incarnation)
+        if run.status == CONTINUED and stored.incarnation == run.incarnation + 1:
+            run = Run(run_id, stored.incarnation)
+        if stored.incarnation != run.incarnation:
+            self._violate("gap", f"run {run_id}: incarnation {stored.incarnation} in {run.incarnation} ({run.status})")
         event = CODEC.decode_event(stored.type, stored.data)
         if stored.seq != run.seq + 1:
             self._violate("gap", f"run {run_id}: seq {stored.seq} came after {run.seq}")
@@ -130,7 +134,7 @@ class Auditor:
         self.times[run_id] = stored.at
         self.runs[run_id] = run = evolve(run, event)
         # Effects of an ended run go on to their verdict.
-        self._attempts.update((run_id, step_id, step.attempt) for step_id, step in run.unsettled.items())
+        self._attempts.update((life(run), step_id, step.attempt) for step_id, step in run.unsettled.items())
 
     def _contradiction(self, run: Run, event: e.Event, at: int) -> str:
         """Say what is wrong with an event after those before it."""
@@ -138,14 +142,14 @@ class Auditor:
             return f"{type(event).__name__} in a run that is {run.status or 'not there'}"
         match event:
             case e.StepScheduled(step_id=step_id):
-                self._attempts.add((run.run_id, step_id, 1))
+                self._attempts.add((life(run), step_id, 1))
                 what = _what(event.input.data).what
                 self._inputs.add((run.run_id, what))
                 if event.guard is not None and self._provider is not None:
                     self._provider.wanted[run.run_id, step_id] = what
                 return f"{step_id} is scheduled twice" if run.knows(step_id) else ""
             case e.StepAttempted(step_id=step_id, attempt=attempt):
-                self._attempts.add((run.run_id, step_id, attempt))
+                self._attempts.add((life(run), step_id, attempt))
                 step = run.open_steps.get(step_id)
                 early = step is None or (step.parked is None and (step.due_at is None or at < step.due_at - self.skew))
                 return f"attempt {attempt} of {step_id} is not due" if early else ""
@@ -158,9 +162,9 @@ class Auditor:
                 | e.StepCancelled(step_id=step_id)
             ):
                 # Counted here, and not by what the engine's own fold says.
-                if (run.run_id, step_id, 1) not in self._attempts or (run.run_id, step_id) in self._settled:
+                if (life(run), step_id, 1) not in self._attempts or (life(run), step_id) in self._settled:
                     return f"{type(event).__name__}: {step_id} is not open"
-                self._settled.add((run.run_id, step_id))
+                self._settled.add((life(run), step_id))
                 return self._unlike_the_book(run.run_id, step_id, happened=isinstance(event, e.StepCompleted))
             case e.TimerFired(timer_id=timer_id):
                 due = run.timers.get(timer_id)
@@ -231,7 +235,8 @@ class Auditor:
         elif record.topic == topics.results:
             result = CODEC.decode_result(record.value)
             settles = result.error is None or result.ledger in SETTLED
-            self._results.add((result.run_id, result.step_id, ANY if settles else result.attempt))
+            place = f"{result.run_id}/{result.incarnation}"
+            self._results.add((place, result.step_id, ANY if settles else result.attempt))
         elif record.topic == topics.dlq:
             reason = (header(record, "holdfast_error_class") or b"").decode()
             if reason == UNFIT_SIGNAL:
@@ -241,7 +246,7 @@ class Auditor:
                 self._violate("dead letter", f"{reason}: {text}")
         else:
             task = CODEC.decode_task(record.value)
-            if (task.run_id, task.step_id, task.attempt) not in self._attempts:
+            if (f"{task.run_id}/{task.incarnation}", task.step_id, task.attempt) not in self._attempts:
                 self._violate("published first", f"{by} sent {task.step_id} of {task.run_id} before it was committed")
 
     def _put_aside(self, record: Record) -> None:
@@ -285,9 +290,10 @@ class Auditor:
         history = self._truth.histories.get((run_id, incarnation), []) if gone is None else gone.history
         if seq > len(history) or history[seq - 1].data != record.value:
             self._violate("published first", f"{by} told of seq {seq} of {run_id}, which is not in the store")
-        if seq > self.published.get(run_id, 0) + 1:
+        place = (run_id, incarnation)
+        if seq > self.published.get(place, 0) + 1:
             self._violate("gap on the topic", f"{by} told of seq {seq} of {run_id} before those before it")
-        self.published[run_id] = max(seq, self.published.get(run_id, 0))
+        self.published[place] = max(seq, self.published.get(place, 0))
 
     def _outcome(self, record: Record, by: str) -> None:
         told = CODEC.decode_outcome(record.value)
@@ -300,7 +306,8 @@ class Auditor:
     def finished(self, record: Record, by: str) -> None:
         """A worker marks a task as done."""
         task = CODEC.decode_task(record.value)
-        told = {(task.run_id, task.step_id, ANY), (task.run_id, task.step_id, task.attempt)}
+        place = f"{task.run_id}/{task.incarnation}"
+        told = {(place, task.step_id, ANY), (place, task.step_id, task.attempt)}
         # An effect that another process holds is told by that one, or by the sweeper.
         if task.guard is None and told.isdisjoint(self._results):
             self._violate(
@@ -313,6 +320,11 @@ class Auditor:
         """A step begins; its arguments are in a committed history."""
         if (run, what) not in self._inputs:
             self._violate("executed first", f"{by} executes {what} of {run}, which is in no history")
+
+
+def life(run: Run) -> str:
+    """Name an incarnation of a run."""
+    return f"{run.run_id}/{run.incarnation}"
 
 
 class _Input(msgspec.Struct):

@@ -237,6 +237,9 @@ class Truth:
         place = (run_id, incarnation)
         return StoredRun(self.runs_by[place], tuple(self.histories.get(place, ())))
 
+    def incarnation(self, run_id: str, incarnation: int) -> Sequence[StoredEvent]:
+        return list(self.histories.get((run_id, incarnation), ()))
+
     def existing(self, run_ids: Collection[str]) -> frozenset[str]:
         return frozenset(run_id for run_id in run_ids if run_id in self.present or run_id in self.buried)
 
@@ -421,6 +424,9 @@ class SimulatedStore:
 
     async def history(self, run_id: str) -> StoredRun | None:
         return await self.wire.ask(self.truth, Unavailable, self.truth.history, run_id)
+
+    async def incarnation(self, run_id: str, incarnation: int) -> Sequence[StoredEvent]:
+        return await self.wire.ask(self.truth, Unavailable, self.truth.incarnation, run_id, incarnation)
 
     async def history_between(
         self, since: int, until: int, *, outcomes_only: bool, after: Span | None, limit: int

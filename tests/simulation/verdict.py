@@ -19,7 +19,7 @@ from holdfast.core.effects import SUCCEEDED, Effect
 from holdfast.core.identity import event_id
 from holdfast.core.payload import Payload
 from holdfast.core.replay import ProgramStuck
-from holdfast.core.run import COMPLETED
+from holdfast.core.run import COMPLETED, CONTINUED
 from holdfast.ports.journal import StoredRun
 from holdfast.sdk.program import LiveProgram
 from tests.simulation import hostile
@@ -58,7 +58,13 @@ def untold(world: "World") -> list[str]:
     return [
         run_id
         for run_id, run in auditor.runs.items()
-        if auditor.published.get(run_id, 0) < run.seq or (run.ended and run_id not in auditor.outcomes)
+        if auditor.published.get((run_id, run.incarnation), 0) < run.seq
+        or any(
+            auditor.published.get(place, 0) < len(history)
+            for place, history in world.truth.histories.items()
+            if place[0] == run_id
+        )
+        or (run.ended and run_id not in auditor.outcomes)
     ]
 
 
@@ -130,6 +136,15 @@ def _replay(world: "World", run_id: str) -> Iterator[Broken]:
     stored = _history(world, run_id)
     if stored is None:
         return
+    for place in sorted(world.truth.histories):
+        if place[0] == run_id and place[1] < stored.row.incarnation:
+            earlier = StoredRun(world.truth.runs_by[place], tuple(world.truth.incarnation(*place)))
+            yield from _replay_of(world, earlier)
+    yield from _replay_of(world, stored)
+
+
+def _replay_of(world: "World", stored: StoredRun) -> Iterator[Broken]:
+    run_id, incarnation = stored.row.run_id, stored.row.incarnation
     blobs = world.truth.blobs_by
 
     def new_program(run: str, incarnation: int) -> LiveProgram:
@@ -139,12 +154,15 @@ def _replay(world: "World", run_id: str) -> Iterator[Broken]:
         return LiveProgram(find_workflow, read, world.topics.namespace, run, incarnation, turn_steps=hostile.TURN_STEPS)
 
     try:
-        program, rebuilt = reprogram(run_id, stored.row.incarnation, recorded(CODEC, stored), new_program)
+        program, rebuilt = reprogram(run_id, incarnation, recorded(CODEC, stored), new_program)
     except ProgramStuck as stuck:
         yield "replay", f"run {run_id}: {stuck}"
         return
     program.evict()
-    if rebuilt.run != world.auditor.runs[run_id]:
+    if incarnation != world.auditor.runs[run_id].incarnation:
+        if rebuilt.run.status != CONTINUED:
+            yield "replay", f"run {run_id}, incarnation {incarnation}, is {rebuilt.run.status}, and another one follows"
+    elif rebuilt.run != world.auditor.runs[run_id]:
         yield "replay", f"run {run_id} is replayed to {rebuilt.run}, not {world.auditor.runs[run_id]}"
 
 

@@ -34,7 +34,7 @@ from holdfast.ports.ledger import Ledger
 from holdfast.ports.log import TopicMissing, Unreachable
 from holdfast.ports.store import Store
 from holdfast.ports.unavailable import Unavailable
-from tests.simulation import family, hostile, retrying, sagas
+from tests.simulation import family, hostile, renewal, retrying, sagas
 from tests.simulation.broker import Broker
 from tests.simulation.loop import DEAD, RUNNING, Life
 from tests.simulation.provider import Provider, receipt
@@ -101,6 +101,7 @@ class Workload:
         retrying_chance: random.Random | None = None,
         saga_chance: random.Random | None = None,
         purge_chance: random.Random | None = None,
+        renewal_chance: random.Random | None = None,
     ) -> None:
         self.expected: dict[str, Expected] = {}
         self.deeds: list[Deed] = []
@@ -130,6 +131,9 @@ class Workload:
         if kind is not None and saga_chance is not None:
             run = f"saga-{saga_chance.choice('abcdefghijklmnop')}"
             self._run(run, kind, 1 + saga_chance.random() * spread, saga_chance)
+        if renewal_chance is not None and renewal.chosen(renewal_chance):
+            run = f"renewed-{renewal_chance.choice('abcdefghijklmnop')}"
+            self._run(run, renewal.KIND, 1 + renewal_chance.random() * spread, renewal_chance)
 
         # Last, since it draws among the runs that there are.
         if purge_chance is not None and purge_chance.randrange(PURGES_IN) == 0:
@@ -183,6 +187,8 @@ class Workload:
 
 def signals(kind: str, size: int) -> int:
     """Tell how many messages a run of this kind waits for."""
+    if kind == renewal.KIND:
+        return renewal.messages(size)
     return {"order": 1, "listener": size, "patient_listener": size, "mending": size, "mistaken": size}.get(kind, 0)
 
 
@@ -205,6 +211,8 @@ def expected(run: str, kind: str, size: int) -> Expected:
             return Expected(
                 COMPLETED, [f"{run}:measured", receipt(run, "mended"), *(f"{run}-{n}" for n in range(size))]
             )
+        case renewal.KIND:
+            return Expected(COMPLETED, renewal.result(run, size))
         case "remitter":
             return Expected(COMPLETED, [receipt(run, f"remittance-{n}") for n in range(size + 2)])
         case _:

@@ -135,6 +135,7 @@ class World:
             retrying_chance=random.Random(f"retrying/{self.seed}"),
             saga_chance=random.Random(f"saga/{self.seed}"),
             purge_chance=random.Random(f"purge/{self.seed}"),
+            renewal_chance=random.Random(f"renewal/{self.seed}"),
         )
         await self._install()
         if self._story is not None:

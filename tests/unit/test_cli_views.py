@@ -82,6 +82,7 @@ def test_a_completed_run_is_told_whole() -> None:
 
     assert told_of == {
         "run_id": "order-1",
+        "incarnation": 0,
         "workflow": "tea",
         "version": "2",
         "status": "COMPLETED",
@@ -212,6 +213,8 @@ def test_an_event_is_told_with_plain_values_and_iso_times() -> None:
         "input": "Ada",
         "attributes": {"shop": "left"},
         "parent": None,
+        "origin": None,
+        "cancels": (),
     }
     assert events[2] == {
         "seq": 3,

@@ -82,6 +82,7 @@ class Reads:
     """Code that reads once, and waits for it."""
 
     replaying = False
+    history_length = 0
 
     def apply(self, event: e.Event, at: int) -> Sequence[Request]:
         return [asked()] if isinstance(event, e.RunStarted) else []

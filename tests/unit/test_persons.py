@@ -58,6 +58,7 @@ class Looks:
     """Code that waits for a person, and then for another; `heard` is what it was told."""
 
     replaying = False
+    history_length = 0
 
     def __init__(self) -> None:
         self.heard: list[e.Event] = []

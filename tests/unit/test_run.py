@@ -28,6 +28,7 @@ from holdfast.core.retry import Failure, RetrySchedule
 from holdfast.core.run import (
     CANCELLED,
     COMPLETED,
+    CONTINUED,
     FAILED,
     PARKED,
     RUNNING,
@@ -406,7 +407,7 @@ def test_every_event_counts(kind: type[e.Event]) -> None:
     before = given(started(), scheduled(), retried(), CHILD).state()
     after = fold(before, examples[kind])
     assert after.seq == before.seq + 1
-    assert after.status in STATUSES
+    assert after.status in {*STATUSES, CONTINUED}
 
 
 EXAMPLES: tuple[e.Event, ...] = (
@@ -415,7 +416,7 @@ EXAMPLES: tuple[e.Event, ...] = (
     e.TimerStarted(timer_id="timer#1", due_at=NOON), e.TimerFired(timer_id="timer#1"),
     e.TimerCancelled(timer_id="timer#1"), e.SignalReceived(message_id="m", name="n", input=payload("1")),
     e.SignalRefused(message_id="m", name="n", input=payload("1")),
-    e.CancelRequested(), parked(), e.RunResumed(), *OUTCOMES,
+    e.CancelRequested(), parked(), e.RunResumed(), *OUTCOMES, e.RunContinued(input=payload("2")),
     e.StepWithdrawn(step_id="read#1"), e.StepExhausted(step_id="read#1", attempt=1, error=TIMEOUT),
     e.StepCancelled(step_id="read#1"), e.StepParked(step_id="read#1", reason="unclear"),
     e.ResolutionRequested(step_id="read#1", version=4, verdict="retry", by="ada", reason="looked"),

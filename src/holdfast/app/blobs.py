@@ -81,6 +81,11 @@ class BlobShelf:
             else:
                 return
 
+    def lay_out(self, blobs: Mapping[str, bytes]) -> None:
+        """Have blobs at hand that the present slice is about to store, and hold them until `release`."""
+        self._hold(blobs)
+        self._put(blobs)
+
     def read(self, payload: Payload) -> bytes:
         """Give the bytes of a payload.
 

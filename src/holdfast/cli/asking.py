@@ -134,7 +134,7 @@ async def _heard(client: "Client", run: str, message_id: str) -> str:
     found = await _look_for(client, run, lambda stored: heard(stored, client.profile.codec, message_id))
     if found:
         raise CommandFailed(ENDED, f"run {run} refuses it: {found}", "the signal")
-    if found is None:
+    if found is None and not await client.profile.store.seen_signals([(run, message_id)]):
         return f" (nobody has taken it yet; {await client.unserved(run) or 'it is kept'})"
     return ""
 

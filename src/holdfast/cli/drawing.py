@@ -57,6 +57,9 @@ def picture_of_run(stored: StoredRun, view: Mapping[str, Any], codec: Codec) -> 
     )
     facts = Table.grid(padding=(0, 2))
     facts.add_row("started", moment(view["started_at"]))
+    if view["incarnation"]:
+        before = f"the history before: holdfast history {view['run_id']} --incarnation {view['incarnation'] - 1}"
+        facts.add_row("incarnation", folded(f"{view['incarnation']}  ({before})"))
     if view["ended_at"]:
         facts.add_row("ended", moment(view["ended_at"]))
     if view["attributes"]:

@@ -105,24 +105,33 @@ async def _list(
 
 @click.command(cls=Subcommand)
 @click.argument("run")
+@click.option("--incarnation", type=click.IntRange(0), metavar="N", help="An earlier one [the present one].")
 @as_json
 @no_wait
 @click.pass_context
-def history(context: click.Context, run: str, *, as_json: bool, no_wait: bool) -> None:
+def history(context: click.Context, run: str, incarnation: int | None, *, as_json: bool, no_wait: bool) -> None:
     """Print all events of RUN, in order.
 
     holdfast history order-1042
     holdfast history order-1042 --json | jq '.[].type'
+    holdfast history account-7 --incarnation 0      # of a run that went on as new
     """
-    finish(_history(settings_of(context), run, as_json=as_json, no_wait=no_wait))
+    finish(_history(settings_of(context), run, incarnation, as_json=as_json, no_wait=no_wait))
 
 
-async def _history(settings: "Settings", run: str, *, as_json: bool, no_wait: bool) -> None:
+async def _history(settings: "Settings", run: str, incarnation: int | None, *, as_json: bool, no_wait: bool) -> None:
+    from holdfast.cli.failures import MISSING, CommandFailed
     from holdfast.views import told
 
     async with connected(settings) as client:
         stored = await found(client, run, no_wait=no_wait)
-        events = [told(one, client.profile.codec) for one in stored.history]
+        history = stored.history
+        if incarnation is not None:
+            history = await client.run_client.incarnation(run, incarnation)
+            if not history:
+                last = stored.row.incarnation
+                raise CommandFailed(MISSING, f"run {run} has no incarnation {incarnation}: the last one is {last}", run)
+        events = [told(one, client.profile.codec) for one in history]
     if as_json:
         click.echo(json_line(events))
         return

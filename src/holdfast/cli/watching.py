@@ -57,14 +57,18 @@ async def _watch(settings: "Settings", run: str, *, as_json: bool, no_wait: bool
         codec = client.profile.codec
         stored = first = await found(client, run, no_wait=no_wait)
         with _live(is_live) as draw:
-            seen = 0
+            seen, incarnation = 0, first.row.incarnation
             async for stored in _states(client, first):
                 if is_live:
                     from holdfast.cli.drawing import picture_of_run
 
                     draw(picture_of_run(stored, describe(stored, codec), codec))
                     continue
-                for one in stored.history[seen:]:
+                news = list(stored.history)
+                for earlier in range(stored.row.incarnation - 1, incarnation - 1, -1):
+                    news = [*await client.run_client.incarnation(run, earlier), *news]
+                incarnation = stored.row.incarnation
+                for one in news[seen:]:
                     event = told(one, codec)
                     click.echo(json_line({"run_id": run, **event}) if as_json else _line(run, event))
                 seen = len(stored.history)
@@ -85,10 +89,10 @@ def _line(run: str, event: dict[str, object]) -> str:
 async def _states(client: "Client", stored: "StoredRun") -> AsyncIterator["StoredRun"]:
     """Give a run anew after each change, until it has ended."""
     mark = -1
-    seen = 0
+    seen = (0, 0)
     while True:
-        if len(stored.history) != seen:
-            seen = len(stored.history)
+        if (stored.row.incarnation, len(stored.history)) != seen:
+            seen = (stored.row.incarnation, len(stored.history))
             yield stored
         if stored.row.ended_at is not None:
             return

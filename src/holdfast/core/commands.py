@@ -31,12 +31,16 @@ class StartRun(Asked, frozen=True, kw_only=True):
 
 @final
 class SignalRun(Asked, frozen=True, kw_only=True):
-    """Tell a run something; `seen` when its message id was taken before."""
+    """Tell a run something; `seen` when its message id was taken before.
+
+    `carried` on by the run itself, from an earlier incarnation.
+    """
 
     name: str
     message_id: str
     input: Payload = NOTHING
     seen: bool = False
+    carried: bool = False
 
 
 class CancelRun(Asked, frozen=True, kw_only=True):
@@ -244,6 +248,13 @@ class ConcludeCancel(Asked, frozen=True, kw_only=True):
     """The workflow ended by the cancellation it was asked for."""
 
 
+class ContinueRun(Asked, frozen=True, kw_only=True):
+    """The workflow goes on as new with `input`; `unread` are the signals that it has not taken."""
+
+    input: Payload
+    unread: tuple[SignalRun, ...] = ()
+
+
 Command = (
     StartRun
     | SignalRun
@@ -271,6 +282,7 @@ Command = (
     | CloseChild
     | StartChild
     | CancelChild
+    | ContinueRun
 )
 Request = (
     ScheduleStep
@@ -284,6 +296,7 @@ Request = (
     | ConcludeCancel
     | StartChild
     | CancelChild
+    | ContinueRun
 )
 
 

@@ -8,7 +8,7 @@ Laws of this file:
 from collections.abc import Sequence
 
 from holdfast.core import events as e
-from holdfast.core.payload import JSON, Payload
+from holdfast.core.payload import JSON, Payload, same
 
 VALUE_LIMIT = 300
 """Characters of an argument that are shown."""
@@ -45,6 +45,8 @@ def alike(asked: e.Event, recorded: e.Event) -> bool:
         return asked.timer_id == recorded.timer_id
     if isinstance(asked, e.SignalRefused) and isinstance(recorded, e.SignalRefused):
         return asked.message_id == recorded.message_id
+    if isinstance(asked, e.RunContinued) and isinstance(recorded, e.RunContinued):
+        return same(asked.input, recorded.input)
     return True
 
 
@@ -67,6 +69,9 @@ def difference(
         elif asked.step_id == recorded.step_id:
             wanted += " with other arguments"
             lines = differing(text_of(asked.input), text_of(recorded.input))
+    if isinstance(asked, e.RunContinued) and isinstance(recorded, e.RunContinued):
+        wanted += " with another input"
+        lines = differing(text_of(asked.input), text_of(recorded.input))
     if where:
         lines.append(where)
     if before:

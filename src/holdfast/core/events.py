@@ -21,13 +21,19 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class RunStarted(Fact, frozen=True, kw_only=True):
-    """A run exists; `parent` is the step that called it, if one did."""
+    """A run exists, or its next incarnation; `parent` is the step that called it, if one did.
+
+    Of a later incarnation, `origin` is the input that the run was first started with, and `cancels` are the ids of the
+    requests to cancel it that were heard before.
+    """
 
     workflow: str
     version: str
     input: Payload
     attributes: dict[str, str] = {}
     parent: Parent | None = None
+    origin: Payload | None = None
+    cancels: tuple[str, ...] = ()
 
 
 @final
@@ -201,11 +207,12 @@ class TimerCancelled(Fact, frozen=True, kw_only=True):
 
 
 class SignalReceived(Fact, frozen=True, kw_only=True):
-    """A message to the run."""
+    """A message to the run; `carried` on if an earlier incarnation had it and did not take it."""
 
     message_id: str
     name: str
     input: Payload
+    carried: bool = False
 
 
 class SignalRefused(Fact, frozen=True, kw_only=True):
@@ -262,6 +269,12 @@ class RunTerminated(Fact, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class RunContinued(Fact, frozen=True, kw_only=True):
+    """The code goes on as new: the incarnation is closed, the next one starts with `input`."""
+
+    input: Payload
+
+
 Outcome = RunCompleted | RunFailed | RunCancelled | RunTerminated
 OUTCOMES = (RunCompleted, RunFailed, RunCancelled, RunTerminated)
 
@@ -302,6 +315,7 @@ Event = (
     | ChildCancelled
     | ChildTerminated
     | ChildCancelRequested
+    | RunContinued
 )
 
 TYPES: dict[str, type[Event]] = {
@@ -338,6 +352,7 @@ TYPES: dict[str, type[Event]] = {
         ChildCancelled,
         ChildTerminated,
         ChildCancelRequested,
+        RunContinued,
     )
 }
 

@@ -42,7 +42,7 @@ from holdfast.core.messages import (
 )
 from holdfast.core.parent import CANCEL
 from holdfast.core.purging import input_hash
-from holdfast.core.run import Run, owing
+from holdfast.core.run import Run, effects_of, owing
 from holdfast.core.settling import PERSON, OpenStep
 from holdfast.core.sharing import ordered
 from holdfast.core.status import STATUS_AFTER
@@ -64,12 +64,16 @@ def react(run: Run, event: e.Event) -> tuple[Message, ...]:
         return settled(run, event.step_id)
     if type(event) is e.RunStarted:
         parent = event.parent
-        return () if parent is None or not parent.hears_start else (word_of_start(run, parent),)
+        if parent is None or not parent.hears_start or run.incarnation:
+            return ()
+        return (word_of_start(run, parent),)
     if type(event) is e.RunCompleted:
         return tuple(conclude(run, event))
     match event:
         case e.RunFailed() | e.RunCancelled() | e.RunTerminated():
             return tuple(conclude(run, event))
+        case e.RunContinued():
+            return tuple(give_up(run))
         case e.StepFailed(step_id=step_id) | e.StepAbandoned(step_id=step_id) | e.StepCancelled(step_id=step_id):
             return settled(run, step_id)
         case e.StepAttempted(step_id=step_id, attempt=attempt):
@@ -82,8 +86,8 @@ def react(run: Run, event: e.Event) -> tuple[Message, ...]:
             return (SetTimer(timer_id, due_at),)
         case e.TimerFired(timer_id=timer_id) | e.TimerCancelled(timer_id=timer_id):
             return (ClearTimer(timer_id),)
-        case e.SignalReceived(message_id=message_id):
-            return (TakeSignal(message_id),)
+        case e.SignalReceived(message_id=message_id, carried=carried):
+            return () if carried else (TakeSignal(message_id),)
         case e.SignalRefused():
             return (PutAside(event),)
         case e.StepWithdrawn(step_id=step_id):
@@ -125,24 +129,29 @@ def settled(run: Run, step_id: str) -> tuple[Message, ...]:
 
 def conclude(run: Run, event: e.Outcome) -> Iterator[Message]:
     """Close what an ended run leaves open, and tell its consumers; the times are filled in by who knows them."""
-    for step_id in ordered(run.open_steps):
+    yield from give_up(run)
+    for step_id in effects_of(run):
         step = run.open_steps[step_id]
-        if not step.is_effect:
-            yield from settled(run, step_id)
-            continue
         yield WithholdAttempt(step_id)
         yield from ask_ledger(step, Cancel(who=THE_PROCESS))
         if step.due_at is not None:
             # It waited for a further attempt. No timer of an ended run fires: the effect is asked after instead.
             yield ClearTimer(retry_timer(step_id, step.attempt))
             yield ExpectAnswer(task(run, step.scheduled, step.attempt), step.due_at)
-    for timer_id in ordered(run.timers):
-        yield ClearTimer(timer_id)
     yield outcome(run, event, started_at=0, ended_at=0)
     if run.parent is not None and run.parent.hears_end:
         yield word_of_end(run, run.parent, event, run.seq + 1)
     if run.children:
         yield from close_children(run)
+
+
+def give_up(run: Run) -> Iterator[Message]:
+    """Expect nothing more of the plain steps and the timers that are open."""
+    for step_id in ordered(run.open_steps):
+        if not run.open_steps[step_id].is_effect:
+            yield from settled(run, step_id)
+    for timer_id in ordered(run.timers):
+        yield ClearTimer(timer_id)
 
 
 def close_children(run: Run) -> Iterator[Message]:
@@ -165,7 +174,7 @@ def answer(run: Run, command: Command, last: e.Event | None) -> tuple[Message, .
         case FireTimer() | AttemptStep():
             return unawaited(run, command)
         case PurgeRun() if run.ended:
-            return (Bury(input_hash(run.workflow, run.input)),)
+            return (Bury(input_hash(run.workflow, run.first_input)),)
         case StartRun(parent=parent) if parent is not None:
             return reply(run, parent, last)
         case CloseChild(parent=parent) if run.ended and parent.is_same(run.parent):

@@ -12,11 +12,12 @@ from typing import Protocol
 import msgspec
 
 from holdfast.core import events as e
-from holdfast.core.commands import CancelRun, Command, ParkRun, Request, ResumeRun
+from holdfast.core.commands import CancelRun, Command, ContinueRun, ParkRun, Request, ResumeRun, SignalRun
+from holdfast.core.continuing import next_start
 from holdfast.core.difference import alike, difference
 from holdfast.core.messages import Message
 from holdfast.core.react import react
-from holdfast.core.run import ENDED, RUNNING, Run, decide, evolve
+from holdfast.core.run import CONTINUED, ENDED, RUNNING, Run, decide, evolve
 
 
 class Program(Protocol):
@@ -24,6 +25,8 @@ class Program(Protocol):
 
     replaying: bool
     """Whether what it is told of has happened before: then it says nothing of it again."""
+    history_length: int
+    """How many events there are up to the one that it is told of."""
 
     def apply(self, event: e.Event, at: int) -> Sequence[Request]:
         """Tell the code of `event` at time `at`, run it until it is quiet, and return what it asks for, in order.
@@ -61,10 +64,12 @@ class Nondeterminism(ProgramStuck):
 class Advance:
     """A run on its way through one command: what has happened so far, and what the outside must hear of it."""
 
-    __slots__ = ("events", "messages", "run")
+    __slots__ = ("events", "messages", "run", "unread")
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.unread: tuple[SignalRun, ...] = ()
+        """The signals that go along to the next incarnation."""
         self.events: list[e.Event] = []
         self.messages: list[Message] = []
 
@@ -76,6 +81,7 @@ class Advance:
     def turn(self, program: Program, event: e.Event, at: int) -> None:
         """Tell the code of `event` and record what it asks for, or that it is stuck."""
         requests: Sequence[Command]
+        program.history_length = self.run.seq
         try:
             requests = program.apply(event, at)
         except ProgramStuck as stuck:
@@ -85,6 +91,27 @@ class Advance:
                 break  # what the code asks for after its run's end is dropped
             for asked in decide(self.run, request):
                 self.happen(asked)
+            if isinstance(request, ContinueRun) and self.run.status == CONTINUED:
+                self.unread = request.unread
+
+
+def open_next(closed: Advance, program: Program, version: str, at: int) -> Advance:
+    """Open the incarnation after one that was closed as new: its code runs, and hears the signals that went along."""
+    run, last = closed.run, closed.events[-1]
+    assert isinstance(last, e.RunContinued)  # noqa: S101 - by its status
+    advance = Advance(Run(run.run_id, run.incarnation + 1))
+    started = next_start(run, last, version)
+    advance.happen(started)
+    advance.turn(program, started, at)
+    for number, signal in enumerate(closed.unread):
+        if advance.run.ended:
+            advance.unread += closed.unread[number:]
+            break
+        for heard in decide(advance.run, signal):
+            advance.happen(heard)
+            if advance.run.parked is None:
+                advance.turn(program, heard, at)
+    return advance
 
 
 def advance(run: Run, program: Program | None, command: Command, at: int) -> Advance:
@@ -155,6 +182,7 @@ class Rebuilt:
                 if self.run.parked is not None or self._unfinished(history, at):
                     self.waiting.append(recorded)
                 else:
+                    program.history_length = self.run.seq
                     at = self._compare(history, at, program.apply(event, recorded.at), program)
             elif isinstance(event, e.RunResumed):
                 at = self._resume(history, at, program)
@@ -169,6 +197,7 @@ class Rebuilt:
             recorded = self.waiting[0]
             if self._unfinished(history, at):
                 break
+            program.history_length = self.run.seq
             requests = program.apply(recorded.event, history[at - 1].at)
             del self.waiting[0]
             at = self._compare(history, at, requests, program)
@@ -205,4 +234,5 @@ REQUESTED = (
     e.RunCompleted,
     e.RunFailed,
     e.RunCancelled,
+    e.RunContinued,
 )

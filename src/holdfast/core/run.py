@@ -29,6 +29,7 @@ from holdfast.core.commands import (
     CompleteRun,
     CompleteStep,
     ConcludeCancel,
+    ContinueRun,
     FailRun,
     FailStep,
     FireTimer,
@@ -47,6 +48,7 @@ from holdfast.core.commands import (
     TerminateRun,
     WithdrawStep,
 )
+from holdfast.core.continuing import continued
 from holdfast.core.dead_letter import DeadLetter
 from holdfast.core.parent import Parent
 from holdfast.core.payload import NOTHING, Payload, same
@@ -66,6 +68,7 @@ from holdfast.core.sharing import FEW, added, ordered, without
 from holdfast.core.status import (
     CANCELLED,
     COMPLETED,
+    CONTINUED,
     ENDED,
     FAILED,
     PARKED,
@@ -77,8 +80,8 @@ from holdfast.core.status import (
 )
 
 __all__ = [
-    "CANCELLED", "COMPLETED", "EFFECT_PARKED", "ENDED", "FAILED", "PARKED", "RUNNING", "RUN_EXISTS", "STATUSES",
-    "SUSPENDED", "TERMINATED", "UNFIT_SIGNAL", "WORKER_DIED", "DeadLetter", "Run", "decide", "evolve",
+    "CANCELLED", "COMPLETED", "CONTINUED", "EFFECT_PARKED", "ENDED", "FAILED", "PARKED", "RUNNING", "RUN_EXISTS",
+    "STATUSES", "SUSPENDED", "TERMINATED", "UNFIT_SIGNAL", "WORKER_DIED", "DeadLetter", "Run", "decide", "evolve",
 ]  # fmt: skip
 
 EFFECT_PARKED = "effect_parked"
@@ -114,6 +117,7 @@ class Run(msgspec.Struct, frozen=True):
     children: Mapping[str, OpenChild] = {}
     closing: Mapping[str, OpenChild] = {}
     """Children that owed an answer when the run ended: they are asked until they have given it."""
+    origin: Payload | None = None
 
     @property
     def stands(self) -> str | None:
@@ -139,6 +143,11 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def first_input(self) -> Payload:
+        """The input that the run was started with, in its first incarnation."""
+        return self.input if self.origin is None else self.origin
 
     def knows(self, step_id: str) -> bool:
         """Tell whether the step was ever scheduled in this incarnation, open or settled."""
@@ -215,6 +224,8 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
             return (e.RunFailed(error=error),)
         case ConcludeCancel():
             return (e.RunCancelled(),)
+        case ContinueRun():
+            return continued(run, command)
         case StartChild():
             return (called(command),)
         case HearChild(step_id=step_id):
@@ -257,7 +268,7 @@ def start(run: Run, command: StartRun) -> tuple[e.Event, ...]:
         )
     if command.parent is not None:
         return ()
-    if run.workflow == command.workflow and same(run.input, command.input):
+    if run.workflow == command.workflow and same(run.first_input, command.input):
         return ()
     raise DeadLetter(
         RUN_EXISTS,
@@ -278,7 +289,11 @@ def signalled(run: Run, command: SignalRun) -> tuple[e.Event, ...]:
         return ()
     if run.ended:
         raise DeadLetter("run_ended", f"run {run.run_id} has ended ({run.status}): signal {command.name!r} is late")
-    return (e.SignalReceived(message_id=command.message_id, name=command.name, input=command.input),)
+    return (
+        e.SignalReceived(
+            message_id=command.message_id, name=command.name, input=command.input, carried=command.carried
+        ),
+    )
 
 
 def still_open(run: Run) -> tuple[e.Event, ...]:
@@ -322,11 +337,13 @@ def evolve(run: Run, event: e.Event) -> Run:
             input=event.input,
             attributes=event.attributes,
             parent=event.parent,
+            origin=event.origin,
+            cancels=frozenset(event.cancels),
         )
     if type(event) is e.RunCompleted:
         return concluded(run, event)
     match event:
-        case e.RunFailed() | e.RunCancelled() | e.RunTerminated():
+        case e.RunFailed() | e.RunCancelled() | e.RunTerminated() | e.RunContinued():
             return concluded(run, event)
         case (
             e.StepCompleted(step_id=step_id)
@@ -382,8 +399,8 @@ def evolve(run: Run, event: e.Event) -> Run:
             assert_never(event)
 
 
-def concluded(run: Run, event: e.Outcome) -> Run:
-    """Keep of a run that ends what the ledger and its children still have to say."""
+def concluded(run: Run, event: e.Outcome | e.RunContinued) -> Run:
+    """Keep of a run that ends, or of its incarnation, what the ledger and its children still have to say."""
     return replace(
         run,
         seq=run.seq + 1,

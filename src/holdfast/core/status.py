@@ -9,7 +9,9 @@ COMPLETED = "COMPLETED"
 FAILED = "FAILED"
 CANCELLED = "CANCELLED"
 TERMINATED = "TERMINATED"
-ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TERMINATED})
+CONTINUED = "CONTINUED"
+"""Of an incarnation that the next one follows; a run has this status never, for both are one commit."""
+ENDED = frozenset({COMPLETED, FAILED, CANCELLED, TERMINATED, CONTINUED})
 STATUSES = (RUNNING, SUSPENDED, PARKED, COMPLETED, FAILED, CANCELLED, TERMINATED)
 
 STATUS_AFTER: dict[type[e.Event], str] = {
@@ -17,4 +19,5 @@ STATUS_AFTER: dict[type[e.Event], str] = {
     e.RunFailed: FAILED,
     e.RunCancelled: CANCELLED,
     e.RunTerminated: TERMINATED,
+    e.RunContinued: CONTINUED,
 }

@@ -150,6 +150,9 @@ class KnownRuns(Protocol):
     async def tombstones(self, run_ids: Collection[str]) -> Mapping[str, Tombstone]:
         """Read what stays of those of these runs that were purged."""
 
+    async def incarnation(self, run_id: str, incarnation: int) -> Sequence[StoredEvent]:
+        """Read the whole history of one incarnation, the present one or an earlier; empty if there is none."""
+
 
 class Journal(KnownRuns, Protocol):
     """The truth of the shards.

@@ -27,15 +27,17 @@ from holdfast.sdk.threads import in_thread
 from holdfast.sdk.trusted import trust
 
 __all__ = [
-    "EFFECT", "STEP", "Caller", "ChildFailed", "Duration", "Retry", "Step", "StepError", "StepOptions", "Versions",
-    "Workflow", "days", "detached", "hours", "inside", "minutes", "running", "seconds", "signal", "step", "steps",
-    "versions", "workflow", "workflows",
+    "EFFECT", "STEP", "Caller", "ChildFailed", "Duration", "Retry", "RunInfo", "Step", "StepError", "StepOptions",
+    "Versions", "Workflow", "days", "detached", "hours", "inside", "minutes", "running", "seconds", "signal", "step",
+    "steps", "versions", "workflow", "workflows",
 ]  # fmt: skip
 
 P = ParamSpec("P")
 R = TypeVar("R")
 STEP = "step"
 EFFECT = "effect"
+CONTINUE_AFTER = 5_000
+"""Events after which a run should go on as new, if its workflow says nothing else."""
 
 
 class StepError(Exception):
@@ -53,6 +55,25 @@ class ChildFailed(StepError):
         super().__init__(failure)
         self.run_id = run_id
         self.status = status
+
+
+class RunInfo(msgspec.Struct, frozen=True):
+    """What workflow code can know of its run: the same in a replay.
+
+    `history_length` counts the events of this incarnation up to the one that the code hears now.
+    """
+
+    run_id: str
+    incarnation: int
+    workflow: str
+    version: str
+    history_length: int
+    continue_after: int
+
+    @property
+    def should_continue(self) -> bool:
+        """Whether the history has grown so long that the run should go on as new."""
+        return self.history_length >= self.continue_after
 
 
 class Caller(Protocol):
@@ -77,6 +98,12 @@ class Caller(Protocol):
 
     def speaker(self) -> Speaker:
         """Tell whose code is running, for its log."""
+
+    def info(self) -> RunInfo:
+        """Tell what the code can know of its run."""
+
+    def encode_input(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Encode arguments of the running workflow."""
 
 
 def running() -> Caller | None:
@@ -175,10 +202,13 @@ class Workflow(Definition, Generic[P, R]):
 
     kind = "workflow"
 
-    def __init__(self, function: Callable[..., Awaitable[R]], name: str, version: str) -> None:
+    def __init__(
+        self, function: Callable[..., Awaitable[R]], name: str, version: str, continue_after: int = CONTINUE_AFTER
+    ) -> None:
         self.function = function
         self.name = name
         self.version = version
+        self.continue_after = continue_after
         self.child_options = ChildOptions()
         self.shape = Shape(function)
         self.shape.check()
@@ -273,12 +303,27 @@ class _WorkflowDecorator:
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
     @overload
     def __call__(
-        self, function: None = None, /, *, name: str | None = None, version: str = "1"
+        self,
+        function: None = None,
+        /,
+        *,
+        name: str | None = None,
+        version: str = "1",
+        continue_after: int = CONTINUE_AFTER,
     ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Workflow[P, R]]: ...
     def __call__(
-        self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, version: str = "1"
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        version: str = "1",
+        continue_after: int = CONTINUE_AFTER,
     ) -> Any:
-        """Make a workflow of an async function."""
+        """Make a workflow of an async function.
+
+        After `continue_after` events of one incarnation, `workflow.info().should_continue` is true.
+        """
 
         def define(function: Callable[..., Any]) -> Workflow[..., Any]:
             here = defined("workflow", function, named=name is not None)
@@ -287,9 +332,10 @@ class _WorkflowDecorator:
             try:
                 own = read.name("name", function.__name__ if name is None else name)
                 numbered = read.version("version", version)
+                most = read.events("continue_after", continue_after)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{here}: {error}") from None
-            definition: Workflow[..., Any] = Workflow(function, own, numbered)
+            definition: Workflow[..., Any] = Workflow(function, own, numbered, most)
             workflows.add(f"{own}@{numbered}", function, definition)
             versions.setdefault(own, Versions()).add(definition)
             return definition
@@ -310,6 +356,11 @@ class _WorkflowDecorator:
     def uuid4() -> uuid.UUID:
         """Draw a random UUID from the run's own generator; the same in replay."""
         return uuid.UUID(int=inside("workflow.uuid4()").random().getrandbits(128), version=4)
+
+    @staticmethod
+    def info() -> RunInfo:
+        """Tell what there is to know of the run: its id, its incarnation, and how long its history is."""
+        return inside("workflow.info()").info()
 
     log = log
     """The log of the run whose code is running: as a logger, with the run's id; silent in a replay."""

@@ -5,7 +5,7 @@ import random
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from holdfast.sdk.definitions import Step, Workflow
+from holdfast.sdk.definitions import RunInfo, Step, Workflow
 from holdfast.sdk.logs import Speaker
 from holdfast.sdk.loop import Evicted
 
@@ -31,6 +31,12 @@ class Dropped:
         raise Evicted
 
     def speaker(self) -> Speaker:
+        raise Evicted
+
+    def info(self) -> RunInfo:
+        raise Evicted
+
+    def encode_input(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         raise Evicted
 
 

@@ -113,6 +113,15 @@ def version(what: str, value: object) -> str:
     return found
 
 
+def events(what: str, value: object) -> int:
+    """Read a number of events."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what}={shown(value)}: a number of events")
+    if value < 1:
+        raise ValueError(f"{what}={shown(value)}: 1 or more events")
+    return value
+
+
 def queue(what: str, value: object) -> str:
     """Read the name of a queue, which is a part of its topic's."""
     if not isinstance(value, str):

@@ -22,6 +22,7 @@ from holdfast.core.commands import (
     CancelTimer,
     CompleteRun,
     ConcludeCancel,
+    ContinueRun,
     FailRun,
     Request,
     ScheduleStep,
@@ -35,7 +36,8 @@ from holdfast.core.replay import ProgramStuck
 from holdfast.core.retry import Failure
 from holdfast.sdk import turn_limit
 from holdfast.sdk.children import Children, ChildWord
-from holdfast.sdk.definitions import EFFECT, Caller, Step, StepError, Workflow
+from holdfast.sdk.continuing import ContinueAsNew, continuation
+from holdfast.sdk.definitions import EFFECT, Caller, RunInfo, Step, StepError, Workflow
 from holdfast.sdk.dropped import DROPPED
 from holdfast.sdk.failures import describe, failure_of, innermost
 from holdfast.sdk.guard import NotDeterministic
@@ -88,6 +90,7 @@ class LiveProgram:
         "_find",
         "_ids",
         "_incarnation",
+        "_is_cancelled_late",
         "_loop",
         "_main",
         "_namespace",
@@ -100,6 +103,7 @@ class LiveProgram:
         "_signals",
         "_timers",
         "_workflow",
+        "history_length",
     )
 
     def __init__(
@@ -131,6 +135,8 @@ class LiveProgram:
         self._timers: dict[str, DurableTimer] = {}
         self._signals: Signals | None = None
         self._random: random.Random | None = None
+        self._is_cancelled_late = False
+        self.history_length = 0
 
     # -- the Program of core/replay.py
 
@@ -214,6 +220,7 @@ class LiveProgram:
                 self._hear_child(event)
             case e.CancelRequested():
                 if self._main is not None:
+                    self._is_cancelled_late = self._main.done()  # it waits to go on as new: it will not
                     self._main.cancel()
 
     def is_cancelling(self) -> bool:
@@ -311,6 +318,9 @@ class LiveProgram:
         if main.cancelled():
             return ConcludeCancel()
         error = main.exception()
+        again = continuation(error)
+        if again is not None:
+            return ConcludeCancel() if self._is_cancelled_late else self._continue(again)
         match innermost(error):
             case None:
                 assert self._workflow is not None  # noqa: S101 - a task exists only after a workflow was found
@@ -328,6 +338,11 @@ class LiveProgram:
                 return FailRun(error=failure)
             case failed:
                 return FailRun(error=failure_of(failed))
+
+    def _continue(self, again: ContinueAsNew) -> ContinueRun:
+        """Ask to go on as new; the large values that go along are stored again, so that they are at hand."""
+        unread = () if self._signals is None else self._signals.unread(self._blobs)
+        return ContinueRun(input=claim_check(again.input, self._blobs), unread=unread)
 
     # -- the Caller of definitions.py
 
@@ -416,6 +431,23 @@ class LiveProgram:
         workflow = self._workflow
         assert workflow is not None  # noqa: S101 - its code is running
         return Speaker(self._run_id, self._incarnation, workflow.name, workflow.function.__module__)
+
+    def info(self) -> RunInfo:
+        workflow = self._workflow
+        assert workflow is not None  # noqa: S101 - its code is running
+        return RunInfo(
+            self._run_id,
+            self._incarnation,
+            workflow.name,
+            workflow.version,
+            self.history_length,
+            workflow.continue_after,
+        )
+
+    def encode_input(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        self._require_live()
+        assert self._workflow is not None  # noqa: S101 - its code is running
+        return self._workflow.shape.encode_arguments(args, kwargs)
 
     def _identify(self, name: str, explicit: str | None) -> str:
         if explicit is None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from holdfast.core.commands import RefuseSignal, Request
+from holdfast.core.commands import RefuseSignal, Request, SignalRun
 from holdfast.core.events import SignalReceived
 from holdfast.core.payload import Payload
 from holdfast.sdk.callables import shown
@@ -74,6 +74,16 @@ class Signals:
             if waiting in waits:
                 self._waits[name].remove(waiting)
             raise
+
+    def unread(self, blobs: dict[str, bytes]) -> tuple[SignalRun, ...]:
+        """Give the signals that nobody has taken, as they came; the large ones of them put into `blobs`."""
+        kept = [one for signals in self._kept.values() for one in signals]
+        for signal, data in kept:
+            if signal.input.blob is not None:
+                blobs[signal.input.blob] = data
+        return tuple(
+            SignalRun(name=one.name, message_id=one.message_id, input=one.input, carried=True) for one, _ in kept
+        )
 
     @property
     def waits(self) -> int:

@@ -4,7 +4,7 @@ Laws of this file:
 - Records of the present schemas go through `compiled`; what was written with any other schema is read by fastavro, by
   Avro's rules of resolution: fields by name, numbers widened, what is unknown here passed over.
 - A field that the writer's schema lacks has the default of its struct, which is the default of the schema (tested).
-- A command's record also has the address of its run; `SignalRun.seen` is ours alone and never on the wire.
+- A command's record also has the address of its run; `seen` and `carried` of a signal are never on the wire.
 """
 
 from collections.abc import Callable, Mapping

@@ -202,6 +202,10 @@ class PostgresStore:
     async def history(self, run_id: str) -> StoredRun | None:
         return (await self.load([run_id])).get(run_id)
 
+    async def incarnation(self, run_id: str, incarnation: int) -> Sequence[StoredEvent]:
+        rows = await self._ask("read_incarnation", run_id=run_id, incarnation=incarnation)
+        return [StoredEvent(*row) for row in rows]
+
     async def history_between(
         self, since: int, until: int, *, outcomes_only: bool, after: Span | None, limit: int
     ) -> Sequence[StoredEvent]:

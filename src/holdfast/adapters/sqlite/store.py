@@ -177,6 +177,11 @@ class SqliteStore:
     async def history(self, run_id: str) -> StoredRun | None:
         return (await self.load([run_id])).get(run_id)
 
+    async def incarnation(self, run_id: str, incarnation: int) -> Sequence[StoredEvent]:
+        wanted = {"run_id": run_id, "incarnation": incarnation}
+        rows = await self.file.read(lambda connection: statement("read_incarnation").all(connection, wanted))
+        return [StoredEvent(run_id, incarnation, *row) for row in rows]
+
     async def history_between(
         self, since: int, until: int, *, outcomes_only: bool, after: Span | None, limit: int
     ) -> Sequence[StoredEvent]:

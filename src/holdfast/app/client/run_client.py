@@ -25,7 +25,7 @@ from holdfast.core.run import ENDED, PARKED, Run
 from holdfast.ports.blobs import Blobs
 from holdfast.ports.clock import Clock
 from holdfast.ports.codec import Codec
-from holdfast.ports.journal import RunRow, StoredRun
+from holdfast.ports.journal import RunRow, StoredEvent, StoredRun
 from holdfast.ports.log import Log, Outgoing
 from holdfast.ports.queries import Queries
 from holdfast.ports.topics import Topics
@@ -157,7 +157,13 @@ class RunClient:
         began = self.codec.decode_event(stored.history[0].type, stored.history[0].data)
         if not isinstance(began, RunStarted):
             return True
-        return began.workflow != start.workflow or not same(began.input, start.input)
+        return began.workflow != start.workflow or not same(began.origin or began.input, start.input)
+
+    async def incarnation(self, run: str, incarnation: int) -> tuple[StoredEvent, ...]:
+        """Read the history of one incarnation of a run."""
+        history = tuple(await self.store.incarnation(run, incarnation))
+        await self._schemas.prepare(one.data for one in history)
+        return history
 
     async def find(self, run: str, wait: float = LOOK_UP) -> StoredRun | None:
         """Read a run; one that was just started is waited for up to `wait` seconds, one that was purged is not."""

@@ -113,9 +113,9 @@ class Draft:
         self.by_shard: dict[int, ShardBatch] = {}
         self.attempts: dict[tuple[str, int, str], AttemptRow | None] = {}
         self.timers: dict[tuple[str, int, str], TimerRow | None] = {}
-        self.rows: dict[str, RunRow] = {}
-        self.new_runs: set[str] = set()
-        self.spans: dict[str, Span] = {}
+        self.rows: dict[tuple[str, int], RunRow] = {}
+        self.new_runs: set[tuple[str, int]] = set()
+        self.spans: dict[tuple[str, int], Span] = {}
         self.touched: dict[str, LiveRun] = {}
         self.tasks: dict[tuple[str, int, str], tuple[ExecuteStep, LiveRun, int]] = {}
         self.happened: list[tuple[list[StoredEvent], int, str]] = []
@@ -165,16 +165,17 @@ class Draft:
 
     def span(self, run_id: str, stored: list[StoredEvent]) -> None:
         """Note for the outbox what happened to a run in one turn."""
-        span = self.spans.get(run_id)
+        place = (run_id, stored[0].incarnation)
+        span = self.spans.get(place)
         first = stored[0].seq if span is None else span.first
-        self.spans[run_id] = Span(run_id, stored[0].incarnation, first, stored[-1].seq)
+        self.spans[place] = Span(*place, first, stored[-1].seq)
 
     def row(self, run: Run, shard: int, started_at: int, *, new: bool, ended_at: int | None) -> None:
         """Note the run's row; started and changed in one draft is one insert."""
         if new:
-            self.new_runs.add(run.run_id)
+            self.new_runs.add((run.run_id, run.incarnation))
         stands = run.stands
-        self.rows[run.run_id] = RunRow(
+        self.rows[run.run_id, run.incarnation] = RunRow(
             run_id=run.run_id,
             incarnation=run.incarnation,
             shard=shard,
@@ -189,10 +190,10 @@ class Draft:
 
     def seal(self, shards: Mapping[str, int]) -> None:
         """Sort what was noted by key into the shards' batches."""
-        for run_id, row in self.rows.items():
+        for place, row in self.rows.items():
             batch = self.batch(row.shard)
-            (batch.started if run_id in self.new_runs else batch.changed).append(row)
-        for run_id, span in self.spans.items():
+            (batch.started if place in self.new_runs else batch.changed).append(row)
+        for (run_id, _), span in self.spans.items():
             self.batch(shards[run_id]).spans.append(span)
         batches = self.by_shard
         for key, attempt in self.attempts.items():

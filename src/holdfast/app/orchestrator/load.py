@@ -80,7 +80,7 @@ class Loader:
         await self._reader.read_again(inputs)
         if self.doubtful:
             await self.learn_inbox(self._shards)
-        loaded = Loaded(self._default_version)
+        loaded = Loaded(self._default_version, self._blobs.lay_out)
         loaded.inbox = self._inbox
         signals: list[Input] = []
         referring: list[e.Event | Command] = []

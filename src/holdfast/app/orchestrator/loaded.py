@@ -1,6 +1,6 @@
 """What is known of the runs of a slice before it is handled."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -15,7 +15,8 @@ from holdfast.ports.journal import InboxRow, StoredRun
 class Loaded:
     """What the store said about the runs of a slice before it was handled."""
 
-    def __init__(self, default_version: Callable[[str], str]) -> None:
+    def __init__(self, default_version: Callable[[str], str], lay_out: Callable[[Mapping[str, bytes]], None]) -> None:
+        self.lay_out = lay_out  # blobs that the slice is about to store, for code that reads them in the same slice
         self.stored: dict[str, StoredRun] = {}
         self.histories: dict[str, list[e.Recorded]] = {}
         self.asked: set[str] = set()
@@ -31,13 +32,18 @@ class Loaded:
 
     def versioned(self, command: StartRun) -> StartRun:
         """Let a new run begin with the version of today."""
-        return replace(command, version=self._default_version(command.workflow))
+        return replace(command, version=self.version_of(command.workflow))
+
+    def version_of(self, workflow: str) -> str:
+        """Tell the version of today."""
+        return self._default_version(workflow)
 
 
 class Stuck:
     """The code of a run that cannot be rebuilt: every event finds it stuck, with the reason."""
 
     replaying = False
+    history_length = 0
 
     def __init__(self, stuck: ProgramStuck) -> None:
         self._stuck = stuck

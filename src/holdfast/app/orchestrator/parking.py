@@ -36,9 +36,12 @@ RECORDED = (
 def park(run: Run, command: Command | None, error: Exception) -> Advance:
     """Park a run for an error of ours; the input that met it is recorded first, if it can be."""
     parked = advance(run, None, command, 0) if isinstance(command, RECORDED) else Advance(run)
-    detail = (
-        f"an error of the engine, not of the workflow: {describe(error)}. Report it, then: holdfast resume {run.run_id}"
-    )
-    for event in decide(parked.run, ParkRun(reason="engine_error", detail=detail)):
+    for event in decide(parked.run, ParkRun(reason="engine_error", detail=at_fault(run, error))):
         parked.happen(event)
     return parked
+
+
+def at_fault(run: Run, error: Exception) -> str:
+    """Say whose fault it is, and what to do next."""
+    fault = f"an error of the engine, not of the workflow: {describe(error)}"
+    return f"{fault}. Report it, then: holdfast resume {run.run_id}"

@@ -30,6 +30,7 @@ OUTBOX_PAGE = 100
 Attempt = tuple[str, int, str, int]
 Keep = Callable[[int, Span, Unreadable], Awaitable[None]]
 """Keeps for a newer release what cannot be read here."""
+Place = tuple[str, int]
 
 
 class Recovery:
@@ -62,15 +63,18 @@ class Recovery:
             after = (rows[-1].shard, rows[-1].number)
 
     async def _records_of(self, shard: int, spans: Sequence[Span]) -> list[Outgoing]:
-        stored = await self.load({span.run_id for span in spans})
+        present = await self.load({span.run_id for span in spans})
+        stored: dict[Place, StoredRun] = {}
         known = []
         for span in spans:
-            if span.run_id in stored:
+            if span.run_id in present:
+                found = await self._incarnation(present[span.run_id], span)
                 try:
-                    recorded(self._codec, stored[span.run_id])
+                    recorded(self._codec, found)
                 except (Newer, UnknownSchema) as error:
                     await self._keep(shard, span, error)
                     continue
+                stored[place_of(span)] = found
                 known.append(span)
         return await self._records(stored, known)
 
@@ -80,24 +84,35 @@ class Recovery:
         Raises:
             Unreadable: this process cannot read it either.
         """
-        stored = await self.load([span.run_id])
-        return await self._records(stored, [span] if stored else [])
+        present = await self.load([span.run_id])
+        if not present:
+            return []
+        return await self._records({place_of(span): await self._incarnation(present[span.run_id], span)}, [span])
 
-    async def _records(self, stored: Mapping[str, StoredRun], known: Sequence[Span]) -> list[Outgoing]:
+    async def _records(self, stored: Mapping[Place, StoredRun], known: Sequence[Span]) -> list[Outgoing]:
         by_log = await self._attempts_by_log(stored, known)
         return [
             record
             for span in known
-            for record in self.records(stored[span.run_id], span, by_log)
+            for record in self.records(stored[place_of(span)], span, by_log)
             if self._publishes or record.topic == self.topics.dlq
         ]
 
-    async def _attempts_by_log(self, stored: Mapping[str, StoredRun], spans: Sequence[Span]) -> frozenset[Attempt]:
+    async def _incarnation(self, present: StoredRun, span: Span) -> StoredRun:
+        """Give the incarnation that a span is of, which may be closed since."""
+        row = present.row
+        if span.incarnation == row.incarnation:
+            return present
+        history = tuple(await self._store.incarnation(span.run_id, span.incarnation))
+        await self._schemas.prepare(one.data for one in history)
+        return StoredRun(replace(row, incarnation=span.incarnation), history)
+
+    async def _attempts_by_log(self, stored: Mapping[Place, StoredRun], spans: Sequence[Span]) -> frozenset[Attempt]:
         """Tell which attempts that were sent in these spans are open and went by the log."""
         events = (
             (span, self._codec.decode_event(one.type, one.data))
             for span in spans
-            for one in stored[span.run_id].history[span.first - 1 : span.last]
+            for one in stored[place_of(span)].history[span.first - 1 : span.last]
         )
         named = ((span, getattr(event, "step_id", None)) for span, event in events)
         keys = {(span.run_id, span.incarnation, step_id) for span, step_id in named if step_id is not None}
@@ -113,8 +128,6 @@ class Recovery:
     def records(self, stored: StoredRun, span: Span, by_log: Collection[Attempt] = ()) -> list[Outgoing]:
         """Make the records of a stretch of history; tasks only of the attempts that went `by_log`."""
         run = Run(stored.row.run_id, stored.row.incarnation)
-        if span.incarnation != run.incarnation:
-            return []
         trace = trace_of(run.run_id, run.incarnation)
         made: list[Outgoing] = []
         cause = ""
@@ -145,3 +158,8 @@ class Recovery:
 
 async def _raise(_shard: int, _span: Span, error: Unreadable) -> None:
     raise error
+
+
+def place_of(span: Span) -> Place:
+    """Name the incarnation that a span is of."""
+    return span.run_id, span.incarnation

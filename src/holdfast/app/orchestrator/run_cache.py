@@ -50,6 +50,13 @@ class LiveRun:
         self.weighed_at = 0
         self._trace = ""
 
+    def open_next(self, program: EvictableProgram) -> None:
+        """Begin the incarnation after one that was closed."""
+        self.run = Run(self.run.run_id, self.run.incarnation + 1)
+        self.program = program
+        self.weighed_at = 0
+        self._trace = ""
+
     @property
     def trace(self) -> str:
         """The name of the run's trace; only what is published needs it."""

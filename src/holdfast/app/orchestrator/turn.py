@@ -18,9 +18,9 @@ from holdfast.app.orchestrator import ledger_requests
 from holdfast.app.orchestrator.deferral import Deferrals
 from holdfast.app.orchestrator.draft import AskAgain, Draft, Input, Redirect, Resend, TakeInbox, Unread
 from holdfast.app.orchestrator.loaded import Loaded, NotLoaded, Stuck
-from holdfast.app.orchestrator.parking import park
+from holdfast.app.orchestrator.parking import at_fault, park
 from holdfast.app.orchestrator.reactions import Reactions, is_over
-from holdfast.app.orchestrator.run_cache import LiveRun, LiveRuns, NewProgram, reprogram
+from holdfast.app.orchestrator.run_cache import EvictableProgram, LiveRun, LiveRuns, NewProgram, reprogram
 from holdfast.app.records import Wire
 from holdfast.core import events as e
 from holdfast.core.commands import (
@@ -34,8 +34,8 @@ from holdfast.core.commands import (
 )
 from holdfast.core.purging import after_purge
 from holdfast.core.react import answer, ask_again, task
-from holdfast.core.replay import Advance, ProgramStuck, advance, resume
-from holdfast.core.run import RUNNING, UNFIT_SIGNAL, DeadLetter, Run, evolve
+from holdfast.core.replay import Advance, ProgramStuck, advance, open_next, resume
+from holdfast.core.run import CONTINUED, RUNNING, UNFIT_SIGNAL, DeadLetter, Run, evolve
 from holdfast.ports.codec import Codec
 from holdfast.ports.journal import InboxRow, StoredEvent
 from holdfast.ports.timers import AttemptRow
@@ -50,6 +50,8 @@ DRAFT_BYTES = 8 * 1024 * 1024
 """Bytes of a draft beyond which no further input is handled in it: as many as its inputs may have (intake.py)."""
 ANSWERED = 10_000
 """Questions of the sweeper that are remembered, more than can wait at once. What was sent again is another row."""
+AT_ONCE = 100
+"""Incarnations that one commit opens of a run; the last one is parked, for its code does not wait for anything."""
 
 
 class Turns:
@@ -226,8 +228,30 @@ class Turns:
             advanced, stored = self._park(before, command, error, at)
         if stored:
             self._note(draft, live, before, advanced, stored, at)
+            if live.run.status == CONTINUED:
+                self._continue(draft, live, advanced, at, loaded)
         else:
             self._note_nothing(draft, live, command, at, loaded)
+
+    def _continue(self, draft: Draft, live: LiveRun, closed: Advance, at: int, loaded: Loaded) -> None:
+        """Open the next incarnation in the same commit, and those after it if it goes on at once."""
+        for opened in range(1, AT_ONCE + 1):
+            loaded.lay_out(draft.blobs)
+            make = self._programs(live.run, live.run.workflow) if opened < AT_ONCE else _never_waits
+            closed = self._opened(live, make(live.run.run_id, live.run.incarnation + 1), closed, at, loaded)
+            before = Run(live.run.run_id, live.run.incarnation)
+            self._note(draft, live, before, closed, self._stored(before, closed.events, at), at)
+            if live.run.status != CONTINUED:
+                return
+
+    def _opened(self, live: LiveRun, program: EvictableProgram, closed: Advance, at: int, loaded: Loaded) -> Advance:
+        version = loaded.version_of(live.run.workflow)
+        live.open_next(program)
+        try:
+            return open_next(closed, program, version, at)
+        except Exception as error:  # noqa: BLE001 - as in _advance
+            log.error("run %s is parked: an error of the engine\n%s", live.run.run_id, trace_of(error))
+            return open_next(closed, Stuck(ProgramStuck("engine_error", at_fault(live.run, error))), version, at)
 
     def _note_nothing(self, draft: Draft, live: LiveRun, command: Command, at: int, loaded: Loaded) -> None:
         """Write what a command leads to that changes nothing in its run."""
@@ -270,7 +294,8 @@ class Turns:
 
     def _resume(self, live: LiveRun, command: ResumeRun, at: int, loaded: Loaded) -> Advance:
         stored = loaded.stored.get(live.run.run_id)
-        if stored is None or len(stored.history) != live.run.seq:
+        place = (live.run.incarnation, live.run.seq)
+        if stored is None or (stored.row.incarnation, len(stored.history)) != place:
             raise NotLoaded(live.run.run_id)
         if live.program is not None:
             live.program.evict()
@@ -314,7 +339,7 @@ class Turns:
             draft.happened.append((stored, at, live.trace))
         refusals = len(draft.refusals)
         is_new = not before.status
-        if is_new:
+        if is_new and not before.incarnation:
             live.started_at = at
         self._reactions.carry_out(draft, live, advanced.messages, at)
         if len(draft.refusals) > refusals and not self._publishes:
@@ -438,3 +463,9 @@ class Turns:
             draft.done_with.append(one.run_id)  # whoever asks again finds its last event in the store
         if one.origin is not None:
             draft.prompt.append(self._wire.dead(one.origin, dead.reason, str(dead)))
+
+
+def _never_waits(run_id: str, _incarnation: int) -> Stuck:
+    """Stand for the code of a run that goes on as new again and again, and never waits for anything."""
+    text = f"the code has gone on as new {AT_ONCE} times and never waited for anything"
+    return Stuck(ProgramStuck("never_waits", f"{text}\nMend it, then: holdfast resume {run_id}"))

@@ -151,6 +151,29 @@ class HistoryLaws(StoreFixtures):
         assert loaded.history == tuple(batch.events)
         assert [row.incarnation for row in await store.runs()] == [1]
 
+    async def test_the_history_of_an_earlier_incarnation_can_be_read(self, store: Store) -> None:
+        writer = await owner(store)
+        await writer.start("r")
+        batch = writer.batch()
+        batch.changed = [run("r", status="CONTINUED")]
+        batch.events = [event("r", 2), event("r", 1, incarnation=1)]
+        batch.started = [run("r", incarnation=1)]
+        await writer.commit({0: batch})
+        assert [one.seq for one in await store.incarnation("r", 0)] == [1, 2]
+        assert [one.seq for one in await store.incarnation("r", 1)] == [1]
+        assert await store.incarnation("r", 2) == await store.incarnation("q", 0) == []
+        loaded = (await store.load(["r"]))["r"]
+        assert (loaded.row.incarnation, loaded.row.status) == (1, "RUNNING")
+
+    async def test_a_run_may_start_and_go_on_as_new_in_one_batch(self, store: Store) -> None:
+        writer = await owner(store)
+        batch = writer.batch()
+        batch.started = [run("r", status="CONTINUED"), run("r", incarnation=1)]
+        batch.events = [event("r", 1), event("r", 1, incarnation=1)]
+        await writer.commit({0: batch})
+        assert [len(await store.incarnation("r", number)) for number in (0, 1)] == [1, 1]
+        assert (await store.load(["r"]))["r"].row.incarnation == 1
+
     async def test_existing_runs_are_told_from_others(self, store: Store) -> None:
         await (await owner(store)).start("a", "b")
         assert await store.existing(["a", "c", "b"]) == {"a", "b"}

@@ -19,6 +19,10 @@ SELECT h.run_id, h.incarnation, h.seq, h.type, h.data, h.at
 FROM runs AS r JOIN history AS h ON h.run_id = r.run_id AND h.incarnation = r.incarnation
 WHERE r.run_id = ANY (%(run_ids)s) ORDER BY h.run_id, h.seq;
 
+-- read_incarnation: the whole history of one incarnation. A range of the primary key.
+SELECT run_id, incarnation, seq, type, data, at FROM history
+WHERE run_id = %(run_id)s AND incarnation = %(incarnation)s ORDER BY seq;
+
 -- existing_runs: which of these exist, or existed and were purged. Carried by the primary keys.
 SELECT run_id FROM runs WHERE run_id = ANY (%(run_ids)s)
 UNION ALL SELECT run_id FROM tombstones WHERE run_id = ANY (%(run_ids)s);

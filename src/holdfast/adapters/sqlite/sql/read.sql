@@ -15,6 +15,10 @@ FROM runs WHERE run_id IN (? /* more */) GROUP BY run_id;
 -- read_histories: the whole history of incarnations. A range of the primary key each.
 SELECT run, seq, type, data, at FROM history WHERE run IN (? /* more */) ORDER BY run, seq;
 
+-- read_incarnation: the whole history of one incarnation. Carried by the unique key of runs and the primary key.
+SELECT h.seq, h.type, h.data, h.at FROM runs AS r CROSS JOIN history AS h ON h.run = r.place
+WHERE r.run_id = :run_id AND r.incarnation = :incarnation ORDER BY h.seq;
+
 -- existing_runs: which of these exist.
 SELECT DISTINCT run_id FROM runs WHERE run_id IN (? /* more */);
 
