@@ -80,12 +80,15 @@ from holdfast.core.status import (
 )
 
 __all__ = [
-    "CANCELLED", "COMPLETED", "CONTINUED", "EFFECT_PARKED", "ENDED", "FAILED", "PARKED", "RUNNING", "RUN_EXISTS",
+    "CANCELLED", "COMPLETED", "CONTINUED", "EFFECT_PARKED", "ENDED", "FAILED", "INBOX_FULL", "PARKED", "RUNNING",
+    "RUN_EXISTS",
     "STATUSES", "SUSPENDED", "TERMINATED", "UNFIT_SIGNAL", "WORKER_DIED", "DeadLetter", "Run", "decide", "evolve",
 ]  # fmt: skip
 
 EFFECT_PARKED = "effect_parked"
 """Why a run stands whose code waits for nothing but effects that a person has to decide on."""
+INBOX_FULL = "inbox_full"
+"""Why a signal is a dead letter for whose run as many wait as may, and the run was not started."""
 RUN_EXISTS = "run_exists_differs"
 """Why a start is a dead letter: its run id is another run's."""
 UNFIT_SIGNAL = "unfit_signal"

@@ -133,6 +133,7 @@ class Draft:
         self.later: list[Input] = []
         self.asked_again: list[Input] = []
         self.answered: list[AttemptRow] = []
+        self.inbox_of: set[str] = set()
         self.answers: Mapping[str, Answer] | None = None
         self.deferred: list[DeferredInput] = []
         self.is_kept = False  # what is deferred

@@ -2,20 +2,23 @@
 
 Laws of this file:
 - One round trip a question for the whole slice, and none in the usual case: all runs in memory.
+- What is read for one slice is bounded: beyond `LOAD_BYTES` the inputs of further runs wait for the next slice.
 - A start is taken for new on trust: the store refuses a second first event of a run, and a refused draft is fed again
   after asking. For a while after shards were taken and after a failure, when starts come twice, it is asked at once.
-- Signals that came before their run are known by heart for the shards of this process: only their owner writes them.
+- Signals that came before their run are asked for when a start comes (`early_signals.py`).
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from holdfast.app.blobs import BlobShelf
-from holdfast.app.orchestrator.draft import Input, Unread
+from holdfast.app.orchestrator.draft import Draft, Input, TakeInbox, Unread
+from holdfast.app.orchestrator.early_signals import EarlySignals
 from holdfast.app.orchestrator.loaded import Loaded
 from holdfast.app.orchestrator.record_reader import RecordReader
 from holdfast.app.orchestrator.run_cache import LiveRuns, recorded
@@ -35,12 +38,14 @@ from holdfast.core.commands import (
 )
 from holdfast.core.payload import INLINE_LIMIT, Payload, claim_check
 from holdfast.ports.codec import Codec, Newer, UnknownSchema, Unreadable
-from holdfast.ports.journal import BadData, InboxRow, Journal
+from holdfast.ports.journal import BadData, Journal
 from holdfast.ports.unavailable import ServerFault, Unavailable
 
 RECENT = 20_000
 UNSURE = 2_000
-FOR_EVER = 2**62
+LOAD_BYTES = 8 * 1024 * 1024
+FIRST_HISTORIES = 8
+"""Histories read before any size is known; while they are small, three times as many with each further question."""
 
 
 class Loader:
@@ -66,22 +71,20 @@ class Loader:
         self._live = live
         self._blobs = blobs
         self._default_version = default_version
-        self._inbox: dict[str, list[InboxRow]] = {}
+        self.early = EarlySignals(store, schemas)
         self._shards: frozenset[int] = frozenset()
-        self.doubtful = False
         self._unsure = UNSURE  # so many starts are asked about
         self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._faults = Faults()
         self._purge_checks = PurgeChecks(store, codec, schemas)
 
     async def of(self, inputs: list[Input]) -> Loaded:
-        """Find out what a slice needs: schemas, histories, signals seen, blobs."""
+        """Find out what a slice needs: schemas, histories, signals seen, blobs. What has no room waits (`inputs`)."""
         self._blobs.release()
         await self._reader.read_again(inputs)
-        if self.doubtful:
-            await self.learn_inbox(self._shards)
         loaded = Loaded(self._default_version, self._blobs.lay_out)
-        loaded.inbox = self._inbox
+        loaded.inbox = self.early.rows
+        inputs = await self._read_early(inputs)
         signals: list[Input] = []
         referring: list[e.Event | Command] = []
         is_large = False
@@ -102,6 +105,7 @@ class Loader:
                 referring.append(command)
         if signals:
             await self._see(signals, loaded)
+        referring.extend(self._early_and_large(inputs))
         if referring:
             await self._blobs.fetch(referring)
         if is_large:
@@ -109,7 +113,8 @@ class Loader:
         await self._check_purges(inputs, loaded)
         # A run that was in memory may be forgotten while the others are loaded: the last look is right before the turn.
         while unknown := self._unknown(inputs, loaded):
-            await self._load(unknown, loaded)
+            inputs = before_any_of(await self._load(unknown, loaded), inputs)
+        loaded.inputs = inputs
         self._faults.clear(inputs)
         return loaded
 
@@ -118,6 +123,29 @@ class Loader:
         purges = [one.run_id for one in inputs if isinstance(one.command, PurgeRun)]
         if purges:
             loaded.kept = await self._purge_checks.of(purges)
+
+    async def _read_early(self, inputs: list[Input]) -> list[Input]:
+        """Read the signals that wait for runs which this slice is about; tells for which inputs there was room."""
+        if not self.early.any_wait:
+            return inputs
+        in_memory = self._live.ids
+        about = dict.fromkeys(
+            one.run_id
+            for one in inputs
+            if isinstance(one.command, (StartRun, SignalRun, TakeInbox)) and one.run_id not in in_memory
+        )
+        return before_any_of(about.keys() - await self.early.read(about, LOAD_BYTES), inputs)
+
+    def _early_and_large(self, inputs: list[Input]) -> list[e.Event]:
+        """Find the signals whose payloads the code of a run will read that begins in this slice."""
+        if not self.early.rows:
+            return []
+        starts = {one.run_id for one in inputs if isinstance(one.command, StartRun)}
+        found: list[e.Event] = []
+        for row in (row for run_id in starts for row in self.early.rows.get(run_id, ())):
+            with suppress(Unreadable):  # the turn meets it, too
+                found.append(self._codec.decode_event("SignalReceived", row.data))
+        return found
 
     async def _keep_large(self, inputs: list[Input]) -> None:
         """Keep aside what a producer without the client said inline: compressed on the wire, an event is not."""
@@ -145,22 +173,34 @@ class Loader:
                 unknown.setdefault(run_id, is_new)
         return unknown
 
-    async def _load(self, unknown: dict[str, bool], loaded: Loaded) -> None:
-        loaded.asked.update(unknown)
+    async def _load(self, unknown: dict[str, bool], loaded: Loaded) -> Collection[str]:
+        """Load runs, as many as there is room for; tells which have to wait."""
         starts = [run_id for run_id, is_start in unknown.items() if is_start]
-        wanted = [run_id for run_id, is_start in unknown.items() if not is_start]
+        there: Collection[str] = ()
         if starts and self._unsure > 0:
             loaded.starts_asked += len(starts)
-            wanted.extend(await self._store.existing(starts))
+            there = await self._store.existing(starts)
         elif starts:
             loaded.assumed_new = True
-        if not wanted:
-            return
+        # In the order of the inputs: those of the first are loaded in any case.
+        wanted = [run_id for run_id, is_start in unknown.items() if not is_start or run_id in there]
+        most = FIRST_HISTORIES
+        while wanted:
+            some, wanted = wanted[:most], wanted[most:]
+            await self._load_at_once(some, loaded)
+            if loaded.size >= LOAD_BYTES:
+                break
+            most *= 3
+        loaded.asked.update(unknown.keys() - set(wanted))
+        return wanted
+
+    async def _load_at_once(self, wanted: Sequence[str], loaded: Loaded) -> None:
         said: list[e.Event] = []
         found = await self._store.load(wanted)
         missing = [run_id for run_id in wanted if run_id not in found]
         if missing:
             loaded.tombstones.update(await self._store.tombstones(missing))
+        loaded.size += sum(len(one.data) for stored in found.values() for one in stored.history)
         await self._schemas.prepare(one.data for stored in found.values() for one in stored.history)
         for run_id, stored in found.items():
             try:
@@ -180,8 +220,9 @@ class Loader:
         pairs = [(one.run_id, one.command.message_id) for one in signals if isinstance(one.command, SignalRun)]
         loaded.seen = set(await self._store.seen_signals(pairs)) | {pair for pair in pairs if pair in self._recent}
 
-    def remember(self, loaded: Loaded) -> None:
+    def remember(self, loaded: Loaded, draft: Draft) -> None:
         """Note what a slice that was handled has used up, and the signals that are decided on but not committed yet."""
+        self.early.note(draft)
         self._unsure -= loaded.starts_asked
         for pair in loaded.seen:
             self._recent[pair] = None
@@ -204,34 +245,24 @@ class Loader:
         return True
 
     def doubt(self) -> None:
-        """A commit failed: what was noted of it is not so. The inbox is learned again before the next slice."""
+        """A commit failed: what was noted of it is not so."""
         self._recent.clear()
         self._unsure = UNSURE
-        self.doubtful = True
+        self.early.forget()
 
-    async def learn_inbox(self, shards: Collection[int]) -> None:
-        """Learn by heart which signals wait for runs of these shards; forgets all others."""
+    async def begin(self, shards: Collection[int]) -> None:
+        """Begin to look up for these shards, and for no others."""
         self._shards = frozenset(shards)
         self._unsure = UNSURE
-        rows = await self._store.expired_inbox(shards, FOR_EVER, 1_000_000) if shards else ()
-        await self._schemas.prepare(row.data for row in rows)
         self._recent.clear()
-        self._inbox = {}
-        for row in rows:
-            self._inbox.setdefault(row.run_id, []).append(row)
-        self.doubtful = False
+        await self.early.learn(shards)
 
-    def waiting_since(self, before: int) -> list[InboxRow]:
-        """Find signals that came before `before` and whose run never did."""
-        return [row for rows in self._inbox.values() for row in rows if row.at < before]
 
-    def forget(self, row: InboxRow) -> None:
-        rows = self._inbox.get(row.run_id, [])
-        kept = [one for one in rows if one.message_id != row.message_id]
-        if kept:
-            self._inbox[row.run_id] = kept
-        else:
-            self._inbox.pop(row.run_id, None)
+def before_any_of(run_ids: Collection[str], inputs: list[Input]) -> list[Input]:
+    """Cut a slice before its first input for one of these runs."""
+    if not run_ids:
+        return inputs
+    return inputs[: next(number for number, one in enumerate(inputs) if one.run_id in run_ids)]
 
 
 def _manner(payload: Payload) -> dict[str, Any]:

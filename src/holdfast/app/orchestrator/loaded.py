@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from holdfast.app.orchestrator.draft import Input
 from holdfast.core import events as e
 from holdfast.core.commands import Request, StartRun
 from holdfast.core.purging import Tombstone
@@ -20,6 +21,8 @@ class Loaded:
         self.stored: dict[str, StoredRun] = {}
         self.histories: dict[str, list[e.Recorded]] = {}
         self.asked: set[str] = set()
+        self.inputs: list[Input] = []  # those that this is enough for; the rest of the slice waits for the next
+        self.size = 0  # bytes of histories
         self.starts_asked = 0
         self.assumed_new = False  # some starts are taken for new without asking
         self.unreadable: dict[str, str] = {}

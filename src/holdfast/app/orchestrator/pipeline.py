@@ -269,9 +269,9 @@ class Orchestrator:
             if generation != self._generation or not self._serving.is_set() or not self._committer.has_room():
                 self._intake.after_those(mine)
                 continue
-            draft = self._turns.handle(mine, self._clock.now(), loaded)
+            draft = self._turns.handle(loaded.inputs, self._clock.now(), loaded)
             draft.assumed_new = loaded.assumed_new
-            self._loader.remember(loaded)
+            self._loader.remember(loaded, draft)
             self._intake.again(mine[len(draft.inputs) :])
             self._committer.put(draft)
 
@@ -306,6 +306,7 @@ class Orchestrator:
             self._sweeper.wake()
         for live in draft.touched.values():
             self.live.committed(live)
+        self._loader.early.committed(draft)
         self._encode(draft)
         for task, _live, _at in draft.tasks.values():
             self._dispatch(task)

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 EVERY = 2.0
 TIMERS_EVERY = 20.0
 IDENTITY_EVERY = 10.0
+INBOX_EVERY = 60.0
 INBOX_KEPT = 24 * 3600 * 1_000_000
 TIMER_LIMIT = 50_000
 TIMER_PAGE = 1_000
@@ -104,7 +105,7 @@ class Sweeper:
         self._lost_log = None
         self._publish = publish
         await self._deferrals.learn(self._ownership.shards)
-        await self._loader.learn_inbox(self._ownership.shards)
+        await self._loader.begin(self._ownership.shards)
         if not fresh:
             return
         await self._deaths.learn()
@@ -120,7 +121,7 @@ class Sweeper:
     async def serve(self, rewind: Rewind) -> None:
         """Look after everything from time to time."""
         loop = asyncio.get_running_loop()
-        waited, timers_at, identity_at = 0.0, loop.time(), loop.time() - IDENTITY_EVERY
+        waited, timers_at, identity_at, inbox_at = 0.0, loop.time(), loop.time() - IDENTITY_EVERY, loop.time()
         while True:
             waited += await self._pause()
             try:
@@ -136,6 +137,9 @@ class Sweeper:
                     timers_at = loop.time()
                     await self._scan_timers(self._ownership.shards)
                     await self._deaths.review(self._ownership.shards, self._clock.now())
+                if loop.time() - inbox_at >= INBOX_EVERY:
+                    inbox_at = loop.time()
+                    await self._look_into_inbox()
                 if loop.time() - identity_at >= IDENTITY_EVERY:
                     identity_at = loop.time()
                     await self._check_identity(rewind)
@@ -178,10 +182,14 @@ class Sweeper:
             self._due = AttemptScan(self._store, shards, now, page=self._page)
         if self._has_room():
             self._put(await self._expired_leases.of(shards, now))
-        late = self._loader.waiting_since(now - INBOX_KEPT)
-        self._put([Input(row.shard, row.run_id, TakeInbox(row)) for row in late])
-        for row in late:
-            self._loader.forget(row)
+
+    async def _look_into_inbox(self) -> None:
+        """Put aside signals that waited too long; found again, they were put aside already."""
+        shards = self._ownership.shards
+        if shards and self._has_room():
+            late = await self._store.expired_inbox(shards, self._clock.now() - INBOX_KEPT, self._page)
+            self._put([Input(row.shard, row.run_id, TakeInbox(row)) for row in late])
+        await self._loader.early.look(shards)
 
     async def _ask_after_attempts(self) -> None:
         """Go on with the scans as far as there is room for what they find."""

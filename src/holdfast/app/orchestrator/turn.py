@@ -17,6 +17,7 @@ from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.orchestrator import ledger_requests
 from holdfast.app.orchestrator.deferral import Deferrals
 from holdfast.app.orchestrator.draft import AskAgain, Draft, Input, Redirect, Resend, TakeInbox, Unread
+from holdfast.app.orchestrator.early_signals import require_room, signal_of
 from holdfast.app.orchestrator.loaded import Loaded, NotLoaded, Stuck
 from holdfast.app.orchestrator.parking import at_fault, park
 from holdfast.app.orchestrator.reactions import Reactions, is_over
@@ -129,7 +130,7 @@ class Turns:
             self._start(draft, live, one, command, at, loaded)
             return
         if isinstance(command, TakeInbox):
-            self._give_up(draft, live, command.row)
+            self._give_up(draft, live, command.row, loaded.inbox.get(one.run_id, []))
             return
         if isinstance(command, (Resend, AskAgain)):
             self._look_after(draft, live, command, at)
@@ -417,6 +418,7 @@ class Turns:
         rows = loaded.inbox.setdefault(one.run_id, [])
         if any(row.message_id == command.message_id for row in rows):
             return
+        require_room(one.run_id, rows)
         data = self._codec.encode_event(
             e.SignalReceived(message_id=command.message_id, name=command.name, input=command.input)
         )
@@ -426,14 +428,11 @@ class Turns:
 
     def _empty_inbox(self, draft: Draft, live: LiveRun, rows: list[InboxRow], at: int, loaded: Loaded) -> None:
         for row in rows:
-            event = self._codec.decode_event("SignalReceived", row.data)
-            if isinstance(event, e.SignalReceived):
-                loaded.seen.add((row.run_id, row.message_id))
-                command = SignalRun(name=event.name, message_id=event.message_id, input=event.input)
-                try:
-                    self._advance(draft, live, command, at, loaded)
-                except DeadLetter:
-                    log.info("signal %s of run %s came before a run that ended at once", row.message_id, row.run_id)
+            loaded.seen.add((row.run_id, row.message_id))
+            try:
+                self._advance(draft, live, signal_of(self._codec, row), at, loaded)
+            except DeadLetter:
+                log.info("signal %s of run %s came before a run that ended at once", row.message_id, row.run_id)
             self._take_out(draft, row)
 
     def _take_out(self, draft: Draft, row: InboxRow) -> None:
@@ -442,15 +441,17 @@ class Turns:
         batch.inbox_put = [one for one in batch.inbox_put if one is not row]
         batch.inbox_taken.append((row.run_id, row.message_id))
 
-    def _give_up(self, draft: Draft, live: LiveRun, row: InboxRow) -> None:
-        """Put a signal aside whose run never came; one that came meanwhile has it already."""
-        self._take_out(draft, row)
+    def _give_up(self, draft: Draft, live: LiveRun, row: InboxRow, waiting: list[InboxRow]) -> None:
+        """Put a signal aside whose run never came; a run that came meanwhile has it, or it was put aside already."""
         if live.run.exists:
+            self._take_out(draft, row)
             return
         self._live.drop((row.run_id,))
-        event = self._codec.decode_event("SignalReceived", row.data)
-        assert isinstance(event, e.SignalReceived)  # noqa: S101 - by its name
-        command = SignalRun(name=event.name, message_id=event.message_id, input=event.input)
+        if row not in waiting:
+            return
+        waiting.remove(row)
+        self._take_out(draft, row)
+        command = signal_of(self._codec, row)
         text = f"run {row.run_id} was not started within a day of its signal {row.name!r}"
         draft.prompt.append(self._wire.dead(self._wire.command(row.run_id, command, row.at), "start_missing", text))
 
