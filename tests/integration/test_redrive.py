@@ -10,7 +10,9 @@ from holdfast.core.commands import Addressed, CancelRun, Command
 from holdfast.ports.log import Outgoing, Record
 from holdfast.ports.topics import Topics
 from holdfast.sdk.definitions import signal, workflow
+from tests.integration.bus import running, settings_on
 from tests.integration.running import CODEC, NAMESPACE, SHARDS, FastClock, Process, header, process, signal_of
+from tests.servers import Servers
 
 TOPIC = Topics(NAMESPACE)
 FAST = 10_000
@@ -145,3 +147,21 @@ async def test_a_dead_letter_that_does_not_say_where_it_stood_is_left_and_named(
 
     assert number == 1
     assert "holdfast_source_topic" in left.why
+
+
+async def test_on_kafka_a_cancellation_that_came_before_its_run_is_handled_when_it_is_redriven(
+    servers: Servers, namespace: str
+) -> None:
+    async with running(settings_on(servers, namespace)) as here:
+        here.bus.say("CancelRun", {"run_id": "r"}, ce_id="c1", key="r")
+        await here.bus.dead()
+        here.bus.say("StartRun", {"run_id": "r", "workflow": "redrive_wait", "input": 1}, ce_id="s1", key="r")
+        await here.stored("r", "RUNNING")
+        profile = here.client.profile
+        letters = DeadLetters(profile.log, profile.store, profile.clock, here.bus.topic("dlq"))
+        wanted = Wanted(error_class="run_unknown", run="r")
+
+        batches = [batch async for batch in letters.redrive(wanted, await letters.find(wanted), rate=FAST)]
+
+        assert batches == [(1, [])]
+        await here.stored("r", "CANCELLED")
