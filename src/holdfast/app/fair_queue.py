@@ -3,6 +3,7 @@
 Laws of this file:
 - What waits under one name leaves in the order in which it came.
 - Names take turns, one item each. One that begins to wait stands behind those that wait already.
+- A name with one item has no line of its own: most have one, and a deque for each costs more than all the rest.
 """
 
 from collections import deque
@@ -15,54 +16,55 @@ Item = TypeVar("Item")
 class FairQueue(Generic[Item]):
     """Items that wait, by the name of whom they are for."""
 
-    __slots__ = ("_lanes", "_length", "_turns")
+    __slots__ = ("_behind", "_length", "_turns")
 
     def __init__(self) -> None:
-        self._lanes: dict[str, deque[Item]] = {}
-        self._turns: deque[str] = deque()
+        self._turns: deque[tuple[str, Item]] = deque()  # of each name that waits, its first item
+        self._behind: dict[str, deque[Item] | None] = {}  # by the same names, what comes after that
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Item]:
-        for name in self._turns:
-            yield from self._lanes[name]
+        for name, item in self._turns:
+            yield item
+            yield from self._behind[name] or ()
 
     def put(self, name: str, item: Item) -> None:
         self._length += 1
-        lane = self._lanes.get(name)
-        if lane is not None:
-            lane.append(item)
+        if name not in self._behind:
+            self._behind[name] = None
+            self._turns.append((name, item))
             return
-        self._lanes[name] = deque((item,))
-        self._turns.append(name)
+        behind = self._behind[name]
+        if behind is None:
+            behind = self._behind[name] = deque()
+        behind.append(item)
 
     def take(self) -> Item:
         """Take the next item of whose turn it is; there is one."""
         self._length -= 1
-        name = self._turns[0]
-        lane = self._lanes[name]
-        item = lane.popleft()
-        if not lane:
-            del self._lanes[name]
-            self._turns.popleft()
-        elif len(self._turns) > 1:
-            self._turns.rotate(-1)
+        name, item = self._turns.popleft()
+        behind = self._behind[name]
+        if behind:
+            self._turns.append((name, behind.popleft()))
+        else:
+            del self._behind[name]
         return item
 
     def discard(self, drop: Callable[[Item], bool]) -> list[Item]:
         """Take out what `drop` says of; returns it."""
         dropped: list[Item] = []
-        for name, lane in list(self._lanes.items()):
-            found = [item for item in lane if drop(item)]
-            if not found:
-                continue
-            dropped += found
-            if len(found) == len(lane):
-                del self._lanes[name]
-                self._turns.remove(name)
+        turns, self._turns = self._turns, deque()
+        for name, first in turns:
+            kept: deque[Item] = deque()
+            for item in (first, *(self._behind[name] or ())):
+                (dropped if drop(item) else kept).append(item)
+            if kept:
+                self._turns.append((name, kept.popleft()))
+                self._behind[name] = kept
             else:
-                self._lanes[name] = deque(item for item in lane if not drop(item))
+                del self._behind[name]
         self._length -= len(dropped)
         return dropped

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from holdfast.app.fair_queue import FairQueue
 from holdfast.app.orchestrator.draft import Input
 from holdfast.app.orchestrator.record_reader import RecordReader, as_command
-from holdfast.core.commands import CompleteStep, HearChild, HearLedger, StepResult
+from holdfast.core.commands import CompleteStep, HearChild, HearLedger, StartRun, StepResult
 from holdfast.core.identity import shard_of
 from holdfast.ports.log import Record
 
@@ -182,6 +182,10 @@ def weight(one: Input) -> int:
     if one.origin is not None:
         return len(one.origin.value)
     command = one.command
-    if isinstance(command, (CompleteStep, HearLedger, HearChild)) and command.result is not None:
+    if type(command) is CompleteStep:  # `type() is` where every run comes by: as in core/run.py
+        return len(command.result.data)
+    if type(command) is StartRun:
+        return 0
+    if isinstance(command, (HearLedger, HearChild)) and command.result is not None:
         return len(command.result.data)
     return 0
