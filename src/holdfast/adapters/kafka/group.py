@@ -7,6 +7,7 @@ Laws of this file:
 - `entered` runs beside the group's heartbeats. Nothing is handed out until it is done; a rebalance cancels it. What it
   raises is raised by the next `poll`, and then it is called again.
 - Records that were fetched and not handed out are dropped at a rebalance: they are read again by whoever comes after.
+  Nothing is taken from the client between a revocation and the moment when the owner of the next assignment is ready.
 - Progress is committed about once a second, on leaving and on closing. It is a hint: a failure is not told to anybody.
 - Progress names its log, and is taken up in that log only (`progress.py`): a partition whose progress is of another log
   is read from its earliest record on. What was read before a replaced log is noticed is committed as the old log's.
@@ -98,6 +99,7 @@ class Group:
         self._logs: dict[TopicPartition, str] = {}
         self._ready = asyncio.Event()
         self._settling: asyncio.Task[None] | None = None
+        self._taking: asyncio.Future[list[Record]] | None = None
         self._failure: BaseException | None = None
         self._buffer: deque[Record] = deque()
         self._bytes = 0
@@ -215,12 +217,18 @@ class Group:
         consumer = self._consumer
         if consumer is None:
             return
+        self._taking = taking = asyncio.ensure_future(consumer.take(wait))
         try:
             # The limit is for a rebalance, during which the client waits without one.
             async with asyncio.timeout(wait + MARGIN):
-                fetched = await consumer.take(wait)
+                fetched = await taking
         except TimeoutError:
             return
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return  # a rebalance has ended it
         except TROUBLE as error:
             if not self._closed and consumer is self._consumer:
                 self._begin_again(error)
@@ -235,6 +243,11 @@ class Group:
         self._ready.clear()
         self._drop_all()
         self._failure = None
+        # Going on, it would take records of the next assignment and drop them, since nobody is ready: they were lost.
+        taking, self._taking = self._taking, None
+        if taking is not None and not taking.done():
+            taking.cancel()
+            await asyncio.wait([taking])
         settling, self._settling = self._settling, None
         if settling is not None and not settling.done():
             settling.cancel()
