@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from holdfast.adapters.databases import NamedDatabases
+from holdfast.core.behind import PART
 from holdfast.core.payload import Payload
 from holdfast.core.run import CONTINUED, ENDED, PARKED
 from holdfast.ports.journal import RunRow, StoredEvent, StoredRun
@@ -19,6 +20,8 @@ from tests.golden.files import Golden, GoldenRun
 from tests.golden.telling import Story
 from tests.integration.running import CODEC, DEADLINE, Process, process
 
+PARTS = {"cut_turn": 3}
+"""After how many requests a turn is cut in a story: where it is the subject, few make a history that can be read."""
 ROOT = f"{Path(__file__).parents[2]}/"
 
 
@@ -26,7 +29,9 @@ async def record(name: str, story: Story) -> Golden:
     """Run a story and keep what it leaves."""
     with tempfile.TemporaryDirectory() as folder:
         databases = await _shop(Path(folder) / "shop.db")
-        async with process(Path(folder) / "holdfast.db", databases=databases) as running:
+        async with process(
+            Path(folder) / "holdfast.db", databases=databases, turn_part=PARTS.get(name, PART)
+        ) as running:
             async with asyncio.timeout(DEADLINE):
                 await story(running)
                 await running.until_empty_log()

@@ -31,6 +31,7 @@ from holdfast.app.schemas import SchemaCache
 from holdfast.app.worker.execute import Execution
 from holdfast.app.worker.local_dispatch import LocalWorker
 from holdfast.core import events as e
+from holdfast.core.behind import PART
 from holdfast.core.commands import Addressed, Command, SignalRun, StartRun
 from holdfast.core.payload import Payload
 from holdfast.core.run import ENDED, PARKED
@@ -104,6 +105,7 @@ class Process:
         deferred: DeferredInputs | None = None,
         codec: Codec = CODEC,
         schemas: SchemaCache | None = None,
+        turn_part: int = PART,
     ) -> None:
         clock = FastClock()
         self.name = name
@@ -130,7 +132,7 @@ class Process:
             codec=codec,
             deferred=deferred or Undeferred(),
             schemas=schemas,
-            new_program=programs(namespace),
+            new_program=programs(namespace, turn_part=turn_part),
             default_version=latest_version,
             namespace=namespace,
             shards=shards,
@@ -167,6 +169,8 @@ class Process:
             for task in mine:
                 task.cancel()
             await asyncio.gather(*mine, return_exceptions=True)
+        live = self.orchestrator.live
+        live.drop([one.run.run_id for one in live if one.run.behind])  # else code that had not begun would complain
 
     # -- in
 
@@ -338,6 +342,7 @@ async def process(
     begin: bool = True,
     databases: Mapping[str, str] = MappingProxyType({}),
     threads: int = 256,
+    turn_part: int = PART,
 ) -> AsyncIterator[Process]:
     """Run a process on the file at `path`; it crashes at the end."""
     if not path.exists():
@@ -356,6 +361,7 @@ async def process(
         databases=databases,
         threads=threads,
         deferred=SqliteDeferredInputs(file),
+        turn_part=turn_part,
     )
     try:
         if begin:

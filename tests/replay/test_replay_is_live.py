@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.core import events as e
+from holdfast.core.behind import PART
 from holdfast.core.replay import Nondeterminism
 from tests.replay.worlds import Number, Plan, live, make_plan, replayed, state, stored
 
@@ -22,24 +23,27 @@ ROOT = Path(__file__).parents[2]
 
 plans = st.builds(make_plan, st.randoms(use_true_random=False))
 seeds = st.integers(0, 2**32)
+parts = st.sampled_from((1, 2, 3, PART))
+"""After how many requests a turn is cut: at every possible place, at some, and in these small worlds never."""
 unhurried = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 @unhurried
-@given(plans, seeds)
-def test_the_state_rebuilt_from_history_is_the_live_state(plan: Plan, seed: int) -> None:
-    world = live(plan, seed, rebuilds=False)
+@given(plans, seeds, parts, parts)
+def test_the_state_rebuilt_from_history_is_the_live_state(plan: Plan, seed: int, part: int, other: int) -> None:
+    """A replay cuts where history says, whatever the limit is of the process that replays."""
+    world = live(plan, seed, rebuilds=False, part=part)
     try:
-        assert replayed(world.history).run == world.run
+        assert replayed(world.history, other).run == world.run
     finally:
         world.close()
 
 
 @unhurried
-@given(plans, seeds)
-def test_evicting_a_run_before_every_event_leaves_the_same_history(plan: Plan, seed: int) -> None:
-    kept = live(plan, seed, rebuilds=False)
-    evicted = live(plan, seed, rebuilds=True)
+@given(plans, seeds, parts)
+def test_evicting_a_run_before_every_event_leaves_the_same_history(plan: Plan, seed: int, part: int) -> None:
+    kept = live(plan, seed, rebuilds=False, part=part)
+    evicted = live(plan, seed, rebuilds=True, part=part)
     try:
         assert evicted.history == kept.history
         assert evicted.run == kept.run
@@ -49,10 +53,10 @@ def test_evicting_a_run_before_every_event_leaves_the_same_history(plan: Plan, s
 
 
 @unhurried
-@given(plans, seeds)
-def test_a_run_that_is_parked_and_resumed_again_and_again_can_be_rebuilt(plan: Plan, seed: int) -> None:
-    kept = live(plan, seed, rebuilds=False, trouble=True)
-    evicted = live(plan, seed, rebuilds=True, trouble=True)
+@given(plans, seeds, parts)
+def test_a_run_that_is_parked_and_resumed_again_and_again_can_be_rebuilt(plan: Plan, seed: int, part: int) -> None:
+    kept = live(plan, seed, rebuilds=False, trouble=True, part=part)
+    evicted = live(plan, seed, rebuilds=True, trouble=True, part=part)
     try:
         assert evicted.history == kept.history
         Number.mended = True
@@ -99,7 +103,8 @@ REQUESTS = (
 @pytest.mark.timeout(180)
 def test_a_fresh_process_with_another_heap_and_hash_seed_rebuilds_the_same() -> None:
     worlds = [
-        live(make_plan(random.Random(seed), depth=4), seed, rebuilds=False, trouble=seed % 2 == 0) for seed in range(60)
+        live(make_plan(random.Random(seed), depth=4), seed, rebuilds=False, trouble=seed % 2 == 0, part=1 + seed % 7)
+        for seed in range(60)
     ]
     for one in worlds:
         one.close()
@@ -121,7 +126,9 @@ def test_chance_makes_worlds_worth_living_in() -> None:
     """Else the properties above would hold of nothing much."""
     kinds: Counter[str] = Counter()
     for seed in range(300):
-        world = live(make_plan(random.Random(seed)), seed, rebuilds=False, trouble=True)
+        world = live(
+            make_plan(random.Random(seed)), seed, rebuilds=False, trouble=True, part=2 if seed % 3 == 0 else PART
+        )
         world.close()
         kinds.update({type(one.event).__name__ for one in world.history})
     kinds.pop("RunTerminated", None)

@@ -17,11 +17,13 @@ import msgspec
 from holdfast.adapters.avro.codec import AvroCodec
 from holdfast.app.orchestrator.run_cache import reprogram
 from holdfast.core import events as e
+from holdfast.core.behind import PART, Behind
 from holdfast.core.commands import (
     AttemptStep,
     CancelRun,
     Command,
     CompleteStep,
+    ContinueTurn,
     FailStep,
     FireTimer,
     HearLedger,
@@ -31,7 +33,7 @@ from holdfast.core.commands import (
     StartRun,
 )
 from holdfast.core.payload import Payload
-from holdfast.core.replay import ProgramStuck, Rebuilt, advance, resume
+from holdfast.core.replay import ProgramStuck, Rebuilt, advance, advance_behind, resume
 from holdfast.core.retry import Failure
 from holdfast.core.run import PARKED, RUNNING, Run, evolve
 from holdfast.core.settling import OpenStep
@@ -232,10 +234,12 @@ def no_blob(payload: Payload) -> bytes:
 
 
 class World:
-    """One run, what is open in it, and the time."""
+    """One run, what is open in it, and the time. Its turns are cut after `part` requests."""
 
-    def __init__(self, *, rebuilds: bool, code: Workflow[..., Any] = world) -> None:
+    def __init__(self, *, rebuilds: bool, code: Workflow[..., Any] = world, part: int = PART) -> None:
         self.rebuilds = rebuilds
+        self.part = part
+        self.behind = Behind()
         self.code = code
         self.run = Run(RUN_ID)
         self.history: list[e.Recorded] = []
@@ -244,7 +248,7 @@ class World:
         self.signals = 0
 
     def new_program(self, run_id: str, incarnation: int) -> LiveProgram:
-        return LiveProgram(lambda _name, _version: self.code, no_blob, "test", run_id, incarnation)
+        return LiveProgram(lambda _name, _version: self.code, no_blob, "test", run_id, incarnation, part=self.part)
 
     def begin(self, plan: Plan) -> None:
         data = msgspec.json.encode(plan)
@@ -256,13 +260,20 @@ class World:
             self.program.evict()
             self.program, rebuilt = reprogram(RUN_ID, 0, self.history, self.new_program)
             assert rebuilt.run == self.run
-            assert rebuilt.waiting == []
+            self.behind = rebuilt.behind
+            assert self.run.behind or not rebuilt.behind.waiting
+        was_behind = self.run.behind
         if isinstance(command, ResumeRun):
             run, happened = self._resume(command)
+        elif was_behind and self.run.status == RUNNING:
+            advanced = advance_behind(self.run, self.program, self.behind, command, self.now)
+            run, happened = advanced.run, advanced.events
         else:
             program = self.program if self.run.status in {RUNNING, ""} else None
             advanced = advance(self.run, program, command, self.now)
             run, happened = advanced.run, advanced.events
+            if run.behind and not was_behind:
+                self.behind = Behind(self.now, advanced.unheard)
         self.run = run
         for event in happened:
             decoded = CODEC.decode_event(type(event).__name__, CODEC.encode_event(event))
@@ -279,6 +290,7 @@ class World:
             went_on, parked = e.RunResumed(by=command.by), e.RunParked(reason=stuck.reason, detail=str(stuck))
             return evolve(evolve(self.run, went_on), parked), [went_on, parked]
         assert rebuilt.run == self.run
+        self.behind = rebuilt.behind
         resumed = resume(rebuilt, self.program, command, self.now)
         return resumed.run, resumed.events
 
@@ -306,6 +318,8 @@ class World:
             found += [self._fire(timer_id, due_at)] * 3
         if self.run.status == PARKED:
             found += [lambda _: ResumeRun(by="ada")] * 2
+        if self.run.behind and self.run.status == RUNNING:
+            found += [lambda _: ContinueTurn()] * 4
         if self.run.seq > 12 and len(self.run.cancels) < 2:
             found.append(self._cancel)
         return found
@@ -359,11 +373,11 @@ class World:
         return happen
 
 
-def live(plan: Plan, seed: int, *, rebuilds: bool, trouble: bool = False, most: int = 90) -> World:
+def live(plan: Plan, seed: int, *, rebuilds: bool, trouble: bool = False, most: int = 90, part: int = PART) -> World:
     """Let chance happen to a plan until it ends, or long enough."""
     Number.mended = False
     chance = random.Random(seed)
-    found = World(rebuilds=rebuilds)
+    found = World(rebuilds=rebuilds, part=part)
     found.begin(plan)
     for _ in range(most):
         if found.run.ended:
@@ -376,9 +390,9 @@ def live(plan: Plan, seed: int, *, rebuilds: bool, trouble: bool = False, most: 
     return found
 
 
-def replayed(history: list[e.Recorded]) -> Rebuilt:
+def replayed(history: list[e.Recorded], part: int = PART) -> Rebuilt:
     """Rebuild a run from its history alone."""
-    program = LiveProgram(lambda _name, _version: world, no_blob, "test", RUN_ID, 0)
+    program = LiveProgram(lambda _name, _version: world, no_blob, "test", RUN_ID, 0, part=part)
     rebuilt = Rebuilt(Run(RUN_ID))
     try:
         rebuilt.replay(history, program)

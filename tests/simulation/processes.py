@@ -153,10 +153,18 @@ class Process:
             cache_bytes=SMALL_CACHE if small else CACHE_BYTES,
             scan_page=SMALL_PAGE if small else PAGE,
             turn_steps=TURN_STEPS,
+            turn_part=world.turn_part(),
             isolation=SimulatedChildren(),
             suspect_after=world.suspect_after,
         )
+        life.on_death.append(self._forget)
         self._main = world.loop.create_task(self._serve(self.engine))
+
+    def _forget(self) -> None:
+        """What a process had in memory is gone with it; here it is freed: code that had not begun would complain."""
+        if self.engine is not None and self.engine.orchestrator is not None:
+            live = self.engine.orchestrator.live
+            live.drop(list(live.ids))
 
     def _wire(self, channel: str = "", rate: float | None = None) -> Wire:
         world = self.world

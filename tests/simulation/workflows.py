@@ -297,6 +297,17 @@ async def fan(run: str, size: int, how: str) -> list[str]:
 
 
 @workflow
+async def crowd(run: str, size: int, how: str) -> list[str]:
+    """Many steps at once, and many that are given up at once: turns that are cut, and go on in parts."""
+    done = await asyncio.gather(*(act(run, f"crowd-{n}") for n in range(4 * size)))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await asyncio.gather(*(act(run, f"late-{n}") for n in range(4 * size)), bought(run, "late", how))
+    done += await asyncio.gather(*(act(run, f"again-{n}") for n in range(3)))
+    return [*done, await bought(run, "crowd", how)]
+
+
+@workflow
 async def mending(run: str, size: int, how: str) -> list[str]:
     """Parked until its code is mended; what comes in meanwhile waits."""
     measured, receipt_ = await asyncio.gather(measure(run, "measured"), bought(run, "mended", how))

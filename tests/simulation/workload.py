@@ -47,6 +47,8 @@ WRONG = "wrong-"
 PURGES_IN = 3
 """So many worlds have one in which runs are purged."""
 DECIDE_EVERY = 1.5
+CROWDED = 0.3
+"""The part of worlds that have a run of many steps at once among them."""
 THINK_FOR = LATEST + 4
 """Seconds that a person takes to decide: whatever was on its way has come by then."""
 WAYS = ("charge", "pay", "transfer", "give", "book")
@@ -102,6 +104,7 @@ class Workload:
         saga_chance: random.Random | None = None,
         purge_chance: random.Random | None = None,
         renewal_chance: random.Random | None = None,
+        crowd_chance: random.Random | None = None,
     ) -> None:
         self.expected: dict[str, Expected] = {}
         self.deeds: list[Deed] = []
@@ -127,6 +130,9 @@ class Workload:
         if kind is not None and retrying_chance is not None:
             run = f"retrying-{retrying_chance.choice('abcdefghijklmnop')}"
             self._run(run, kind, 1 + retrying_chance.random() * spread, retrying_chance)
+        if crowd_chance is not None and crowd_chance.random() < CROWDED:
+            run = f"crowd-{crowd_chance.choice('abcdefghijklmnop')}"
+            self._run(run, "crowd", 1 + crowd_chance.random() * spread, crowd_chance)
         kind = None if saga_chance is None else sagas.chosen(saga_chance)
         if kind is not None and saga_chance is not None:
             run = f"saga-{saga_chance.choice('abcdefghijklmnop')}"
@@ -192,7 +198,7 @@ def signals(kind: str, size: int) -> int:
     return {"order": 1, "listener": size, "patient_listener": size, "mending": size, "mistaken": size}.get(kind, 0)
 
 
-def expected(run: str, kind: str, size: int) -> Expected:
+def expected(run: str, kind: str, size: int) -> Expected:  # noqa: PLR0911 - an end for each kind: a table
     """Tell the right end of a run."""
     match kind:
         case "order":
@@ -207,6 +213,9 @@ def expected(run: str, kind: str, size: int) -> Expected:
             return Expected(COMPLETED, [f"{run}-{n}" for n in range(size)])
         case "fan":
             return Expected(COMPLETED, [f"{run}:fanned-{n}" for n in range(size + 1)])
+        case "crowd":
+            parts = [f"{run}:crowd-{n}" for n in range(4 * size)] + [f"{run}:again-{n}" for n in range(3)]
+            return Expected(COMPLETED, [*parts, receipt(run, "crowd")])
         case "mending":
             return Expected(
                 COMPLETED, [f"{run}:measured", receipt(run, "mended"), *(f"{run}-{n}" for n in range(size))]

@@ -13,6 +13,7 @@ from contextvars import Context
 from typing import NamedTuple
 
 from holdfast.app.log_identity import remember
+from holdfast.core.behind import PART
 from holdfast.core.run import ENDED
 from holdfast.ports.log import Topic
 from holdfast.ports.topics import Topics
@@ -40,6 +41,8 @@ PATIENCE = 300.0
 """Seconds of virtual time, after the last fault, within which everything must have come to rest."""
 LOOK_EVERY = 0.5
 MICROS = 1_000_000
+CUT = 0.6
+"""The part of worlds in which turns are cut after very few requests."""
 
 
 class Violation(NamedTuple):
@@ -84,7 +87,13 @@ class World:
         self.failure: BaseException | None = None
         self.lives: dict[str, Life] = {}
         self.records: dict[str, Folder] = {}
+        self._parts = random.Random(f"parts/{seed}")
+        self._cuts = story is None and self._parts.random() < CUT
         self.suspect_after = 1  # what was held by one process that died is executed apart: it is innocent
+
+    def turn_part(self) -> int:
+        """After how many requests a process cuts a turn; each its own, as if it were of another release."""
+        return self._parts.choice((1, 2, 3, PART)) if self._cuts else PART
 
     def now(self) -> int:
         return EPOCH + int(self.loop.now * MICROS)
@@ -136,6 +145,7 @@ class World:
             saga_chance=random.Random(f"saga/{self.seed}"),
             purge_chance=random.Random(f"purge/{self.seed}"),
             renewal_chance=random.Random(f"renewal/{self.seed}"),
+            crowd_chance=random.Random(f"crowd/{self.seed}"),
         )
         await self._install()
         if self._story is not None:

@@ -83,9 +83,14 @@ class Reads:
 
     replaying = False
     history_length = 0
+    paused = False
+    part = 1
 
     def apply(self, event: e.Event, at: int) -> Sequence[Request]:
         return [asked()] if isinstance(event, e.RunStarted) else []
+
+    def go_on(self) -> Sequence[Request]:
+        raise NotImplementedError
 
     def where(self, request: Request | None) -> str:
         return ""

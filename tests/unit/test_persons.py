@@ -59,6 +59,8 @@ class Looks:
 
     replaying = False
     history_length = 0
+    paused = False
+    part = 512
 
     def __init__(self) -> None:
         self.heard: list[e.Event] = []
@@ -66,6 +68,9 @@ class Looks:
     def apply(self, event: e.Event, at: int) -> list[ScheduleStep]:
         self.heard.append(event)
         return [LOOK] if isinstance(event, e.RunStarted) else []
+
+    def go_on(self) -> list[ScheduleStep]:
+        raise NotImplementedError
 
     def where(self, request: object) -> str:
         return ""

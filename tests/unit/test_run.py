@@ -423,6 +423,7 @@ EXAMPLES: tuple[e.Event, ...] = (
     replace(CHILD, step_id="ship#2"), e.ChildStarted(step_id="ship#1"), e.ChildCancelled(step_id="ship#1"),
     e.ChildCompleted(step_id="ship#1", result=payload("1")), e.ChildFailed(step_id="ship#1", error=TIMEOUT),
     e.ChildTerminated(step_id="ship#1"), e.ChildCancelRequested(step_id="ship#1"),
+    e.TurnCut(requests=512), e.TurnEnded(requests=3),
 )  # fmt: skip
 
 

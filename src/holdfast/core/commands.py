@@ -152,6 +152,12 @@ class FireTimer(Asked, frozen=True, kw_only=True):
     timer_id: str
 
 
+class ContinueTurn(Asked, frozen=True, kw_only=True):
+    """Let the code go on whose turn was cut at the event `cut`; 0: wherever it was cut last."""
+
+    cut: int = 0
+
+
 class ParkRun(Asked, frozen=True, kw_only=True):
     """The run cannot go on without a person."""
 
@@ -268,6 +274,7 @@ Command = (
     | HearLedger
     | AttemptStep
     | FireTimer
+    | ContinueTurn
     | ParkRun
     | ScheduleStep
     | AbandonStep

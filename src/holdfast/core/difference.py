@@ -114,6 +114,10 @@ def describe(event: e.Event) -> str:
             return f'child "{step_id}"'
         case e.ChildCancelRequested(step_id=step_id):
             return f'the cancelling of child "{step_id}"'
+        case e.TurnCut(requests=requests):
+            return f"a cut of the turn after {requests} requests"
+        case e.TurnEnded(requests=requests):
+            return f"the end of the turn after {requests} further requests"
         case e.TimerStarted(timer_id=timer_id):
             return f'timer "{timer_id}"'
         case e.TimerCancelled(timer_id=timer_id):

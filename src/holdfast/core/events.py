@@ -278,6 +278,23 @@ class RunContinued(Fact, frozen=True, kw_only=True):
 Outcome = RunCompleted | RunFailed | RunCancelled | RunTerminated
 OUTCOMES = (RunCompleted, RunFailed, RunCancelled, RunTerminated)
 
+
+class TurnCut(Fact, frozen=True, kw_only=True):
+    """A turn asked for very much, and goes on: since it began or was last cut, `requests` of them are recorded.
+
+    `heard` is how many inputs the code has heard since, of those that had waited for it.
+    """
+
+    requests: int
+    heard: int = 0
+
+
+class TurnEnded(Fact, frozen=True, kw_only=True):
+    """A turn that was cut has come to its end, `requests` after the last cut, and the code has heard all till now."""
+
+    requests: int
+
+
 INPUTS = frozenset(
     {RunStarted, StepCompleted, StepFailed, StepCancelled, TimerFired, SignalReceived, CancelRequested}
     | {ChildStarted, ChildCompleted, ChildFailed, ChildCancelled, ChildTerminated}
@@ -316,6 +333,8 @@ Event = (
     | ChildTerminated
     | ChildCancelRequested
     | RunContinued
+    | TurnCut
+    | TurnEnded
 )
 
 TYPES: dict[str, type[Event]] = {
@@ -353,6 +372,8 @@ TYPES: dict[str, type[Event]] = {
         ChildTerminated,
         ChildCancelRequested,
         RunContinued,
+        TurnCut,
+        TurnEnded,
     )
 }
 

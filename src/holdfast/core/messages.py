@@ -51,6 +51,12 @@ class ClearTimer(Heard, frozen=True):
     timer_id: str
 
 
+class Continue(Heard, frozen=True):
+    """Let the code go on whose turn was cut at the event `cut`: at once here, later wherever the run is then."""
+
+    cut: int
+
+
 class PlanEffect(Heard, frozen=True):
     """Give an effect its row in the ledger, in the commit that schedules it."""
 
@@ -107,6 +113,7 @@ Message = (
     | ExpectAnswer
     | SetTimer
     | ClearTimer
+    | Continue
     | PlanEffect
     | AskLedger
     | TakeSignal

@@ -14,11 +14,13 @@ from typing import Final
 
 from holdfast.core import events as e
 from holdfast.core.asks import Ask, Cancel, Close, Expire, Resolve
+from holdfast.core.behind import TURN
 from holdfast.core.children import OpenChild, end_of, reply, start_of, word_of_end, word_of_start
 from holdfast.core.commands import (
     AttemptStep,
     CloseChild,
     Command,
+    ContinueTurn,
     ExecuteStep,
     FireTimer,
     HearChild,
@@ -32,6 +34,7 @@ from holdfast.core.messages import (
     Bury,
     ClearTimer,
     CloseAttempt,
+    Continue,
     ExpectAnswer,
     Message,
     PlanEffect,
@@ -97,9 +100,14 @@ def react(run: Run, event: e.Event) -> tuple[Message, ...]:
         case e.ResolutionRequested(step_id=step_id):
             return ask_ledger(run.open_steps[step_id], resolution(event))
         case e.RunParked():
-            return tuple(ClearTimer(timer_id) for timer_id, _ in waits(run))
+            cleared = tuple(ClearTimer(timer_id) for timer_id, _ in waits(run))
+            return (*cleared, ClearTimer(TURN)) if run.behind else cleared
         case e.RunResumed():
             return tuple(SetTimer(timer_id, due_at) for timer_id, due_at in waits(run))
+        case e.TurnCut():
+            return (Continue(run.seq + 1),)
+        case e.TurnEnded():
+            return (ClearTimer(TURN),)
         case e.ChildScheduled():
             return (start_of(run, OpenChild(event, run.seq + 1)),)
         case e.ChildStarted(step_id=step_id):
@@ -152,6 +160,8 @@ def give_up(run: Run) -> Iterator[Message]:
             yield from settled(run, step_id)
     for timer_id in ordered(run.timers):
         yield ClearTimer(timer_id)
+    if run.behind:
+        yield ClearTimer(TURN)
 
 
 def close_children(run: Run) -> Iterator[Message]:
@@ -175,6 +185,8 @@ def answer(run: Run, command: Command, last: e.Event | None) -> tuple[Message, .
             return unawaited(run, command)
         case PurgeRun() if run.ended:
             return (Bury(input_hash(run.workflow, run.first_input)),)
+        case ContinueTurn():
+            return () if run.behind and run.parked is None else (ClearTimer(TURN),)
         case StartRun(parent=parent) if parent is not None:
             return reply(run, parent, last)
         case CloseChild(parent=parent) if run.ended and parent.is_same(run.parent):

@@ -4,6 +4,7 @@ Laws of this file:
 - Exactly one event is applied, the code runs until it is quiet, then the next; the same live and in replay.
 - Replay compares every request of the code with the history; a difference parks the run with a diff, it never fails it.
 - While a run is parked, what comes in is recorded and waits; the event whose turn could not be finished waits with it.
+- A turn that asks for very much is recorded in parts (behind.py).
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from typing import Protocol
 import msgspec
 
 from holdfast.core import events as e
-from holdfast.core.commands import CancelRun, Command, ContinueRun, ParkRun, Request, ResumeRun, SignalRun
+from holdfast.core.behind import Behind
+from holdfast.core.commands import CancelRun, Command, ContinueRun, ContinueTurn, ParkRun, Request, ResumeRun, SignalRun
 from holdfast.core.continuing import next_start
 from holdfast.core.difference import alike, difference
 from holdfast.core.messages import Message
@@ -27,6 +29,9 @@ class Program(Protocol):
     """Whether what it is told of has happened before: then it says nothing of it again."""
     history_length: int
     """How many events there are up to the one that it is told of."""
+    paused: bool
+    """Whether its turn has asked for so much that the rest is to be recorded apart (behind.py)."""
+    part: int
 
     def apply(self, event: e.Event, at: int) -> Sequence[Request]:
         """Tell the code of `event` at time `at`, run it until it is quiet, and return what it asks for, in order.
@@ -34,6 +39,9 @@ class Program(Protocol):
         Raises:
             ProgramStuck: the code cannot go on (unknown workflow, input that does not fit, engine error).
         """
+
+    def go_on(self) -> Sequence[Request]:
+        """Continue the turn that is paused, as `apply` does."""
 
     def where(self, request: Request | None) -> str:
         """Tell the author's line that waits for what `request` asks, or where the code stands; "" if it has ended."""
@@ -64,7 +72,7 @@ class Nondeterminism(ProgramStuck):
 class Advance:
     """A run on its way through one command: what has happened so far, and what the outside must hear of it."""
 
-    __slots__ = ("events", "messages", "run", "unread")
+    __slots__ = ("events", "messages", "run", "unheard", "unread")
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -72,6 +80,7 @@ class Advance:
         """The signals that go along to the next incarnation."""
         self.events: list[e.Event] = []
         self.messages: list[Message] = []
+        self.unheard: tuple[e.Recorded, ...] = ()  # further inputs of one command, behind a turn that was cut
 
     def happen(self, event: e.Event) -> None:
         self.messages += react(self.run, event)
@@ -93,6 +102,41 @@ class Advance:
                 self.happen(asked)
             if isinstance(request, ContinueRun) and self.run.status == CONTINUED:
                 self.unread = request.unread
+        if program.paused and self.run.status == RUNNING:
+            self.happen(e.TurnCut(requests=len(requests)))
+
+    def catch_up(self, program: Program, behind: Behind) -> None:
+        """Record one more part of what the code has still to do, and whether that was all."""
+        was_behind = self.run.behind
+        recorded = heard = 0
+        while self.run.status == RUNNING:
+            try:
+                requests = behind.rest(program)
+                if requests is None:
+                    requests = behind.hear(program)
+                    heard += 1
+            except ProgramStuck as stuck:
+                for parked in decide(self.run, ParkRun(reason=stuck.reason, detail=str(stuck))):
+                    self.happen(parked)
+                return
+            for request in requests or ():
+                if self.run.status in ENDED:
+                    return
+                for asked in decide(self.run, request):
+                    self.happen(asked)
+                if isinstance(request, ContinueRun) and self.run.status == CONTINUED:
+                    self.unread = (*request.unread, *behind.signals())  # what the code has not heard goes along, too
+                    return
+                recorded += 1
+            if self.run.status != RUNNING:
+                return
+            if not behind.has_more(program):
+                if was_behind:
+                    self.happen(e.TurnEnded(requests=recorded))
+                return
+            if program.paused or recorded + heard >= program.part:
+                self.happen(e.TurnCut(requests=recorded, heard=heard))
+                return
 
 
 def open_next(closed: Advance, program: Program, version: str, at: int) -> Advance:
@@ -109,7 +153,9 @@ def open_next(closed: Advance, program: Program, version: str, at: int) -> Advan
             break
         for heard in decide(advance.run, signal):
             advance.happen(heard)
-            if advance.run.parked is None:
+            if advance.run.behind:
+                advance.unheard += (e.Recorded(advance.run.seq, at, heard),)
+            elif advance.run.parked is None:
                 advance.turn(program, heard, at)
     return advance
 
@@ -126,14 +172,47 @@ def advance(run: Run, program: Program | None, command: Command, at: int) -> Adv
     advance = Advance(run)
     seen = run
     if run.cancelling and isinstance(command, CancelRun) and program is not None and not program.is_cancelling():
-        # A request that was heard and swallowed is over. That another one followed is recorded: a replay asks nobody.
-        seen = msgspec.structs.replace(run, cancelling=False)
+        seen = swallowed(run)
     for event in decide(seen, command):
         if advance.events and program is not None and advance.run.status != RUNNING:
             break  # a turn of this very command has ended or parked the run
         advance.happen(event)
         if program is not None and type(event) in e.INPUTS:
-            advance.turn(program, event, at)
+            if advance.run.behind:
+                advance.unheard += (e.Recorded(advance.run.seq, at, event),)
+            else:
+                advance.turn(program, event, at)
+    return advance
+
+
+def swallowed(run: Run) -> Run:
+    """See a run without the request to end that its code has heard and swallowed: it is over.
+
+    That another one followed is recorded: a replay asks nobody.
+    """
+    return msgspec.structs.replace(run, cancelling=False)
+
+
+def advance_behind(run: Run, program: Program, behind: Behind, command: Command, at: int) -> Advance:
+    """Handle one command of a run whose code is behind: record what comes in for later, or let the code go on.
+
+    Raises:
+        DeadLetter: the command can never be handled; nothing changed.
+    """
+    advance = Advance(run)
+    if isinstance(command, ContinueTurn):
+        if command.cut in {0, run.behind}:
+            advance.catch_up(program, behind)
+        return advance
+    seen = run
+    if run.cancelling and isinstance(command, CancelRun):
+        unheard = any(type(one.event) is e.CancelRequested for one in behind.waiting)
+        if not unheard and not program.is_cancelling():
+            seen = swallowed(run)
+    for event in decide(seen, command):
+        advance.happen(event)
+    if not advance.run.ended:
+        behind.note(advance.events, run.seq + 1, at)
     return advance
 
 
@@ -143,21 +222,22 @@ def resume(rebuilt: "Rebuilt", program: Program, command: ResumeRun, at: int) ->
     for event in decide(rebuilt.run, command):
         advance.happen(event)
         if type(event) in e.INPUTS:
-            rebuilt.waiting.append(e.Recorded(advance.run.seq, at, event))
-    while rebuilt.waiting and advance.run.status == RUNNING:
-        advance.turn(program, rebuilt.waiting.pop(0).event, at)
+            rebuilt.behind.waiting.append(e.Recorded(advance.run.seq, at, event))
+    rebuilt.behind.heard_at = at
+    if rebuilt.run.behind or rebuilt.behind.has_more(program):
+        advance.catch_up(program, rebuilt.behind)
     return advance
 
 
 class Rebuilt:
     """A replay: the state and the code as they were after the last event of a history.
 
-    `waiting` are inputs that a parked run has recorded and its code has not heard of yet.
+    `behind` has what the code has not done yet: inputs that a parked run has recorded, and the rest of a turn.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.waiting: list[e.Recorded] = []
+        self.behind = Behind()
 
     def replay(self, history: Sequence[e.Recorded], program: Program) -> Run:
         """Apply a whole history.
@@ -175,44 +255,86 @@ class Rebuilt:
         at = 0
         while at < len(history):
             recorded = history[at]
-            at += 1
             event = recorded.event
+            if isinstance(event, REQUESTED):
+                if not self.run.behind or self.run.parked is not None:
+                    raise self._differs(None, None, history, at, program)
+                at = self._catch_up(history, at, program)
+                continue
+            at += 1
             self.run = evolve(self.run, event)
             if type(event) in e.INPUTS:
-                if self.run.parked is not None or self._unfinished(history, at):
-                    self.waiting.append(recorded)
+                if self.run.parked is not None or self.run.behind or self._unfinished(history, at):
+                    self.behind.waiting.append(recorded)
                 else:
                     program.history_length = self.run.seq
-                    at = self._compare(history, at, program.apply(event, recorded.at), program)
+                    self.behind.heard_at = recorded.at
+                    at = self._turn(history, at, program.apply(event, recorded.at), program)
             elif isinstance(event, e.RunResumed):
-                at = self._resume(history, at, program)
-            elif isinstance(event, REQUESTED):
-                raise self._differs(None, None, history, at - 1, program)
+                self.behind.heard_at = recorded.at
+                at = self._catch_up(history, at, program)
 
     def _unfinished(self, history: Sequence[e.Recorded], at: int) -> bool:
         return at < len(history) and isinstance(history[at].event, e.RunParked)
 
-    def _resume(self, history: Sequence[e.Recorded], at: int, program: Program) -> int:
-        while self.waiting:
-            recorded = self.waiting[0]
-            if self._unfinished(history, at):
-                break
-            program.history_length = self.run.seq
-            requests = program.apply(recorded.event, history[at - 1].at)
-            del self.waiting[0]
-            at = self._compare(history, at, requests, program)
-        return at
+    def _turn(self, history: Sequence[e.Recorded], at: int, requests: Sequence[Request], program: Program) -> int:
+        """Compare a turn up to its end, or to where it was cut."""
+        part = Part(history, at)
+        more: Sequence[Request] | None = requests
+        while more is not None:
+            if not self._compare(part, more, program):
+                return part.at
+            if part.is_cut():
+                self._take(part)
+                return part.at
+            more = self.behind.rest(program)
+        return part.at
 
-    def _compare(self, history: Sequence[e.Recorded], at: int, requests: Sequence[Request], program: Program) -> int:
-        for request in requests:
-            if self.run.ended:
+    def _catch_up(self, history: Sequence[e.Recorded], at: int, program: Program) -> int:
+        """Compare one more part of what the code had still to do."""
+        was_behind = self.run.behind
+        part = Part(history, at)
+        while not self.run.ended and not self._unfinished(history, part.at):
+            if part.is_cut():
+                self._take(part)
+                return part.at
+            more = self.behind.rest(program)
+            if more is None:
+                more = self.behind.hear(program)
+                part.heard += 1
+            if more is None:
                 break
+            if not self._compare(part, more, program):
+                return part.at
+        if was_behind and not self.run.ended and not self._unfinished(history, part.at):
+            if part.next() != e.TurnEnded(requests=part.recorded):
+                raise self._differs(e.TurnEnded(requests=part.recorded), None, history, part.at, program)
+            self._take(part)
+        return part.at
+
+    def _compare(self, part: "Part", requests: Sequence[Request], program: Program) -> bool:
+        """Compare requests with what follows in the history; False if they go on in a further part."""
+        for number, request in enumerate(requests):
+            if self.run.ended:
+                return True
+            if part.is_cut():
+                self.behind.asked = requests[number:]
+                self._take(part)
+                return False
+            if self.run.behind and self._unfinished(part.history, part.at):
+                self.behind.asked = requests[number:]
+                return False
             for event in decide(self.run, request):
-                if at >= len(history) or not alike(event, history[at].event):
-                    raise self._differs(event, request, history, at, program)
-                self.run = evolve(self.run, history[at].event)
-                at += 1
-        return at
+                recorded = part.next()
+                if recorded is None or not alike(event, recorded):
+                    raise self._differs(event, request, part.history, part.at, program)
+                self._take(part)
+            part.recorded += 1
+        return True
+
+    def _take(self, part: "Part") -> None:
+        self.run = evolve(self.run, part.history[part.at].event)
+        part.at += 1
 
     def _differs(
         self, asked: e.Event | None, request: Request | None, history: Sequence[e.Recorded], at: int, program: Program
@@ -220,6 +342,25 @@ class Rebuilt:
         recorded = history[at].event if at < len(history) else None
         told = difference(asked, recorded, at + 1, history[:at], program.where(request))
         return Nondeterminism(self.run.run_id, told)
+
+
+class Part:
+    """Where a replay is in a history, and what it has compared and heard since a turn began or was cut."""
+
+    __slots__ = ("at", "heard", "history", "recorded")
+
+    def __init__(self, history: Sequence[e.Recorded], at: int) -> None:
+        self.history = history
+        self.at = at
+        self.recorded = 0
+        self.heard = 0
+
+    def next(self) -> e.Event | None:
+        return self.history[self.at].event if self.at < len(self.history) else None
+
+    def is_cut(self) -> bool:
+        event = self.next()
+        return type(event) is e.TurnCut and (event.requests, event.heard) == (self.recorded, self.heard)
 
 
 REQUESTED = (
@@ -235,4 +376,6 @@ REQUESTED = (
     e.RunFailed,
     e.RunCancelled,
     e.RunContinued,
+    e.TurnCut,
+    e.TurnEnded,
 )

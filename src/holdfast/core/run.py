@@ -30,6 +30,7 @@ from holdfast.core.commands import (
     CompleteStep,
     ConcludeCancel,
     ContinueRun,
+    ContinueTurn,
     FailRun,
     FailStep,
     FireTimer,
@@ -121,13 +122,15 @@ class Run(msgspec.Struct, frozen=True):
     closing: Mapping[str, OpenChild] = {}
     """Children that owed an answer when the run ended: they are asked until they have given it."""
     origin: Payload | None = None
+    behind: int = 0
+    """Where its turn was cut; 0 when its code is not behind what is recorded (behind.py)."""
 
     @property
     def stands(self) -> str | None:
         """Why the run stands still until a person decides; None while something in it can move."""
         if self.parked is not None:
             return self.parked.reason
-        if not self.parked_steps or self.timers or self.children:
+        if not self.parked_steps or self.timers or self.children or self.behind:
             return None
         if len(self.parked_steps) == len(self.open_steps):
             plainly = self.parked_plainly
@@ -217,6 +220,8 @@ def decide(run: Run, command: Command) -> tuple[e.Event, ...]:
             return (e.CancelRequested(reason=reason, message_id=message_id),)
         case TerminateRun(reason=reason):
             return () if missing(run) or run.ended else (e.RunTerminated(reason=reason),)
+        case ContinueTurn():
+            return ()  # the code's to answer (replay.py)
         case ResumeRun(by=by):
             return () if missing(run) else resumed(run, by)
         case PurgeRun():
@@ -348,6 +353,8 @@ def evolve(run: Run, event: e.Event) -> Run:
     match event:
         case e.RunFailed() | e.RunCancelled() | e.RunTerminated() | e.RunContinued():
             return concluded(run, event)
+        case e.TurnCut() | e.TurnEnded():
+            return replace(run, seq=seq, behind=seq if type(event) is e.TurnCut else 0)
         case (
             e.StepCompleted(step_id=step_id)
             | e.StepFailed(step_id=step_id)
@@ -415,6 +422,7 @@ def concluded(run: Run, event: e.Outcome | e.RunContinued) -> Run:
         unsettled={step_id: run.open_steps[step_id] for step_id in effects_of(run)},
         children={},
         closing={step_id: run.children[step_id] for step_id in owing(run)} if run.children else {},
+        behind=0,
     )
 
 

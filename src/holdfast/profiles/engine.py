@@ -15,6 +15,7 @@ from holdfast.app.orchestrator.programs import latest_version, programs
 from holdfast.app.worker.execute import Execution
 from holdfast.app.worker.local_dispatch import LocalWorker
 from holdfast.app.worker.worker import Worker
+from holdfast.core.behind import PART
 from holdfast.core.commands import StepResult
 from holdfast.ports.isolation import Isolation
 from holdfast.ports.unavailable import Unavailable
@@ -27,7 +28,7 @@ SAYING = 5.0
 """Seconds for committing and publishing, beside those for what runs."""
 
 
-def orchestrator_of(
+def orchestrator_of(  # noqa: PLR0913 - what a process may have otherwise than the next one
     profile: Profile,
     process: str,
     *,
@@ -36,6 +37,7 @@ def orchestrator_of(
     cache_bytes: int = CACHE_BYTES,
     scan_page: int = PAGE,
     turn_steps: int = TURN_STEPS,
+    turn_part: int = PART,
     deaths: DeathWatch = UNWATCHED,
     meter: Meter | None = None,
 ) -> Orchestrator:
@@ -47,7 +49,7 @@ def orchestrator_of(
         clock=profile.clock,
         codec=profile.codec,
         deferred=profile.deferred,
-        new_program=programs(profile.namespace, turn_steps),
+        new_program=programs(profile.namespace, turn_steps, turn_part),
         default_version=latest_version,
         namespace=profile.namespace,
         shards=profile.shards,
@@ -99,6 +101,7 @@ class Engine:
         isolation: Isolation | None = None,
         suspect_after: int = ATTEMPTS,
         turn_steps: int = TURN_STEPS,
+        turn_part: int = PART,
     ) -> None:
         self.process = process or process_name()
         self.orchestrator: Orchestrator | None = None
@@ -131,6 +134,7 @@ class Engine:
                 cache_bytes=cache_bytes,
                 scan_page=scan_page,
                 turn_steps=turn_steps,
+                turn_part=turn_part,
                 deaths=self._deaths,
                 meter=self._meter,
             )

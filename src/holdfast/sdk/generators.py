@@ -84,3 +84,7 @@ def disown(generators: Iterable[int], owner: Owner) -> None:
     for generator in generators:
         if _owners.get(generator) is owner:
             _owners[generator] = None
+
+
+async def closed(generator: AsyncGenerator[Any, Any]) -> None:
+    await generator.aclose()

@@ -4,6 +4,7 @@ Laws of this file:
 - First in, first out. The order of callbacks follows from the order in which futures are resolved and timers fired,
   and from nothing else: no clock, no address, no hash seed, no garbage collector.
 - Time stands still within a turn; the owner sets it. A wait is a durable timer that the owner stores and fires.
+- A turn that asks for very much stands still between two steps (`paused`), and goes on when it is drained again.
 - Tasks and futures hash by their number, so that a set of them (`wait`, `as_completed`, `TaskGroup`) has one order in
   every process; what has none is refused. A task that is not done is held here, never by chance.
 - What a loop could do besides (sockets, threads, processes, signals) is refused, naming the author's line.
@@ -43,6 +44,8 @@ T = TypeVar("T")
 Handler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 _MICROS: Final = 1_000_000
+LOOK: Final = 64
+"""Steps of the loop between two looks at how much a turn has asked for. A turn that has fewer is never looked at."""
 _warn_unawaited: Final = warnings._warn_unawaited_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - called by the interpreter
 
 
@@ -64,10 +67,13 @@ class WorkflowLoop(RefusingLoop):
         "evicted",
         "identity",
         "interrupted",
+        "look",
         "now",
         "overdue",
+        "paused",
         "replaying",
         "salt",
+        "steps_left",
         "timers",
         "turn_steps",
         "unhandled",
@@ -76,6 +82,9 @@ class WorkflowLoop(RefusingLoop):
     def __init__(self, timers: Timers, turn_steps: int = TURN_STEPS) -> None:
         self.timers = timers
         self.turn_steps = turn_steps
+        self.steps_left = turn_steps
+        self.look = LOOK
+        self.paused = False
         self.entries = 0
         self.overdue = False
         self.interrupted: TurnTooLong | None = None
@@ -147,8 +156,11 @@ class WorkflowLoop(RefusingLoop):
         ready = self._ready
         if not ready:
             return
-        cancellations = self.cancellations
-        if cancellations is not None and (cancellations.made or cancellations.times):
+        left = quiet = self.turn_steps
+        if self.paused:
+            self.paused = False
+            left = quiet = self.steps_left
+        elif (cancellations := self.cancellations) is not None and (cancellations.made or cancellations.times):
             cancellations.begin_turn()
         # What enter() and leave() do, written out: a turn comes here for every event.
         outer = _get_running_loop()
@@ -157,10 +169,12 @@ class WorkflowLoop(RefusingLoop):
         outside = set_aside(outer) if TASK_OF_THREAD else None
         _set_running_loop(self)
         hooks = generators.watch(WorkflowLoop)
-        left = quiet = self.turn_steps
         try:
             while True:
                 left = self._run_ready(left)
+                if self.paused:
+                    self.steps_left = left
+                    return
                 cancellations = self.cancellations
                 if cancellations is None or left == quiet or not cancellations.held:
                     return
@@ -175,12 +189,18 @@ class WorkflowLoop(RefusingLoop):
     def _run_ready(self, left: int) -> int:
         """Run what is ready, in `left` steps at most; the answer is how many are left then."""
         ready = self._ready
+        look_at = left - self.look if left > self.look else 0
         handle: Handle | None
         try:
             while ready:
                 left -= 1
-                if left < 0 or self.overdue:
-                    raise self._too_long(left)
+                if left < look_at or self.overdue:
+                    if left < 0 or self.overdue:
+                        raise self._too_long(left)
+                    if self.is_full():
+                        self.paused = True
+                        return left + 1
+                    look_at = left + 1 - self.look if left > self.look else 0
                 handle = ready.popleft()
                 callback, args = handle.callback, handle.args
                 if callback is None:
@@ -211,6 +231,10 @@ class WorkflowLoop(RefusingLoop):
         if left < 0:
             return TurnTooLong(f"did not come to rest within {self.turn_steps:,} steps of its loop", place)
         return TurnTooLong("took too long", place)
+
+    def is_full(self) -> bool:
+        """Tell whether this turn has asked for so much that it is to stand still; asked every `look` steps."""
+        return False
 
     def place_of(self, future: object, main: asyncio.Task[Any] | None) -> Place | None:
         """Find the author's line that awaits `future`, or, where only asyncio does, the line at which `main` stands."""
@@ -281,7 +305,7 @@ class WorkflowLoop(RefusingLoop):
         if self.evicted:
             unwind_generator(generator)
         elif _get_running_loop() is self:
-            _closing = self.create_task(_closed(generator))
+            _closing = self.create_task(generators.closed(generator))
         else:
             self._abandoned.append(generator)
 
@@ -418,10 +442,6 @@ class WorkflowLoop(RefusingLoop):
         except BaseException as error:  # noqa: BLE001 - a handler that fails must not end the turn
             self.default_exception_handler(context)
             self.default_exception_handler({"message": "the exception handler raised", "exception": error})
-
-
-async def _closed(generator: AsyncGenerator[Any, Any]) -> None:
-    await generator.aclose()
 
 
 def _warn_if_live(coro: Any) -> None:

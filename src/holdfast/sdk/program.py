@@ -1,7 +1,7 @@
 """A workflow's code standing still between two events: the Program of core/replay.py, on the deterministic loop.
 
 Laws of this file:
-- Exactly one event is applied, then the loop is drained until it is quiet.
+- Exactly one event is applied, then the loop is drained until it is quiet, in parts if the code asks for very much.
 - What the code asks for is collected in the order in which it asks; identities are counted per name.
 - An error of the author's workflow fails the run; what the author must mend before the run can go on parks it.
 """
@@ -9,14 +9,14 @@ Laws of this file:
 import asyncio
 import datetime as dt
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from types import CoroutineType
-from typing import Any, NoReturn
-from zlib import crc32
+from typing import Any
 
 from holdfast.core import events as e
+from holdfast.core.behind import PART
 from holdfast.core.commands import (
     AbandonStep,
     CancelTimer,
@@ -37,13 +37,14 @@ from holdfast.core.retry import Failure
 from holdfast.sdk import turn_limit
 from holdfast.sdk.children import Children, ChildWord
 from holdfast.sdk.continuing import ContinueAsNew, continuation
-from holdfast.sdk.definitions import EFFECT, Caller, RunInfo, Step, StepError, Workflow
+from holdfast.sdk.definitions import EFFECT, RunInfo, Step, StepError, Workflow
 from holdfast.sdk.dropped import DROPPED
 from holdfast.sdk.failures import describe, failure_of, innermost
 from holdfast.sdk.guard import NotDeterministic
 from holdfast.sdk.handling import is_cancelling
 from holdfast.sdk.logs import Speaker
-from holdfast.sdk.loop import DurableTimer, Evicted, WorkflowLoop
+from holdfast.sdk.loop import DurableTimer, Evicted
+from holdfast.sdk.program_loop import ProgramLoop, awaited, raised
 from holdfast.sdk.shield import CLOSED, Shield, Verdict
 from holdfast.sdk.signals import Signals
 from holdfast.sdk.turn_limit import TURN_STEPS, TurnTooLong, this_thread, turns
@@ -56,27 +57,6 @@ Read = Callable[[Payload], bytes]
 """Give the bytes of a payload; raises ProgramStuck when its blob is not there."""
 
 FOR_EVER = 2**62
-
-
-async def _raised(error: Exception) -> NoReturn:
-    raise error
-
-
-async def _awaited(work: Any) -> Any:
-    """Await what is no coroutine: what a function gives that is marked as async may be anything."""
-    return await work
-
-
-class ProgramLoop(WorkflowLoop):
-    """The deterministic loop, with the program whose code runs on it."""
-
-    __slots__ = ("caller",)
-
-    def __init__(self, program: "LiveProgram", identity: str, turn_steps: int) -> None:
-        super().__init__(program, turn_steps)
-        self.caller: Caller = program
-        self.identity = identity
-        self.salt = crc32(identity.encode()) >> 4 << 32  # a hash has 61 bits
 
 
 class LiveProgram:
@@ -104,6 +84,8 @@ class LiveProgram:
         "_timers",
         "_workflow",
         "history_length",
+        "part",
+        "paused",
     )
 
     def __init__(
@@ -115,7 +97,10 @@ class LiveProgram:
         incarnation: int,
         *,
         turn_steps: int = TURN_STEPS,
+        part: int = PART,
     ) -> None:
+        self.part = part
+        self.paused = False
         self._find = find
         self._read = read
         self._blobs: dict[str, bytes] = {}
@@ -140,7 +125,11 @@ class LiveProgram:
 
     # -- the Program of core/replay.py
 
-    def apply(self, event: e.Event, at: int) -> Sequence[Request]:
+    def go_on(self) -> Sequence[Request]:
+        self.paused = False
+        return self.apply(None, self._at)
+
+    def apply(self, event: e.Event | None, at: int) -> Sequence[Request]:
         loop = self._loop
         # What enter() and leave() of turn_limit do, written out: a turn comes here for every event.
         loop.entries += 1
@@ -189,20 +178,29 @@ class LiveProgram:
     def _too_long(self, late: TurnTooLong) -> ProgramStuck:
         return ProgramStuck("turn_too_long", f"{late}\n{self._mend}")
 
-    def _turn(self, event: e.Event, at: int) -> Sequence[Request]:
-        self._requests = []
-        self._at = at
-        self._loop.set_time(at)
+    def _turn(self, event: e.Event | None, at: int) -> Sequence[Request]:
+        """Begin a turn; without an event, go on with the one that is paused, in which time stands still."""
+        loop = self._loop
+        requests: list[Request] = []
+        self._requests = requests
+        if event is not None:
+            self._at = at
+            loop.set_time(at)
         if type(event) is e.StepCompleted:  # as in core/run.py
             self._settle(event.step_id, event.result)
         elif type(event) is e.RunStarted:
             self._begin(event)
-        else:
+        elif event is not None:
             self._tell(event)
-        self._loop.drain()
-        if self._main is not None and self._main.done():
-            self._requests.append(self._conclusion(self._main))
-        return self._requests
+        loop.drain()
+        if loop.paused:
+            self.paused = True
+        elif self._main is not None and self._main.done():
+            requests.append(self._conclusion(self._main))
+        return requests
+
+    def asked_for(self) -> tuple[Sequence[Request], Mapping[str, bytes]]:
+        return self._requests, self._blobs
 
     def _tell(self, event: e.Event) -> None:
         match event:  # of other events the code hears nothing
@@ -276,8 +274,8 @@ class LiveProgram:
             else:
                 work = self._loop.call_inside(partial(self._workflow.function, *args, **kwargs))
         except Exception as error:  # noqa: BLE001 - of a decorator's wrapper, which takes something else than it says
-            work = _raised(error)
-        self._main = self._loop.create_task(work if type(work) is CoroutineType else _awaited(work))
+            work = raised(error)
+        self._main = self._loop.create_task(work if type(work) is CoroutineType else awaited(work))
 
     def _settle(self, step_id: str, result: Payload) -> None:
         future, step = self._open.pop(step_id, (None, None))

@@ -31,6 +31,18 @@ async def gather(running: Process) -> None:
 
 
 @workflow
+async def golden_crowds(count: int) -> int:
+    echoes = await asyncio.gather(*(golden_echo(str(number)) for number in range(count)))
+    await asyncio.sleep(0.01)
+    return len(echoes)
+
+
+@golden
+async def cut_turn(running: Process) -> None:
+    await running.start("golden_crowds", "crowds", 8)
+
+
+@workflow
 async def golden_groups(names: list[str]) -> list[str]:
     seen: list[str] = []
 

@@ -47,11 +47,16 @@ class Stuck:
 
     replaying = False
     history_length = 0
+    paused = True
+    part = 0
 
     def __init__(self, stuck: ProgramStuck) -> None:
         self._stuck = stuck
 
     def apply(self, event: e.Event, at: int) -> Sequence[Request]:
+        raise self._stuck
+
+    def go_on(self) -> Sequence[Request]:
         raise self._stuck
 
     def where(self, request: Request | None) -> str:

@@ -193,6 +193,8 @@ class Orchestrator:
         finally:  # also when the time for it is over: who does not leave the group keeps the shards
             if self._membership is not None:
                 await self._membership.close()
+            # Code that never began its calls would be heard complaining of that when the process ends.
+            self.live.drop([live.run.run_id for live in self.live if live.run.behind])
 
     @property
     def shards(self) -> frozenset[int]:

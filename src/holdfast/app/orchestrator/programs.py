@@ -5,18 +5,19 @@ from typing import Any
 
 from holdfast.app.blobs import BlobShelf
 from holdfast.app.orchestrator.run_cache import NewProgram
+from holdfast.core.behind import PART
 from holdfast.core.replay import ProgramStuck
 from holdfast.sdk.definitions import Workflow, versions
 from holdfast.sdk.program import LiveProgram
 from holdfast.sdk.turn_limit import TURN_STEPS
 
 
-def programs(namespace: str, turn_steps: int = TURN_STEPS) -> Callable[[BlobShelf], NewProgram]:
+def programs(namespace: str, turn_steps: int = TURN_STEPS, turn_part: int = PART) -> Callable[[BlobShelf], NewProgram]:
     """Make programs of the workflows that are defined in this process."""
 
     def with_blobs(blobs: BlobShelf) -> NewProgram:
         return lambda run_id, incarnation: LiveProgram(
-            find_workflow, blobs.read, namespace, run_id, incarnation, turn_steps=turn_steps
+            find_workflow, blobs.read, namespace, run_id, incarnation, turn_steps=turn_steps, part=turn_part
         )
 
     return with_blobs

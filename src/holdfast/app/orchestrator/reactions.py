@@ -14,14 +14,16 @@ import msgspec
 from holdfast.app.orchestrator import ledger_requests
 from holdfast.app.orchestrator.draft import Draft, Input
 from holdfast.app.orchestrator.run_cache import LiveRun
+from holdfast.core.behind import TURN
 from holdfast.core.children import remind
-from holdfast.core.commands import ExecuteStep, RunOutcome
+from holdfast.core.commands import ContinueTurn, ExecuteStep, RunOutcome
 from holdfast.core.identity import shard_of
 from holdfast.core.messages import (
     AskLedger,
     Bury,
     ClearTimer,
     CloseAttempt,
+    Continue,
     ExpectAnswer,
     Message,
     PlanEffect,
@@ -39,6 +41,7 @@ from holdfast.ports.timers import AttemptRow, TimerRow
 Other = (
     Send
     | SetTimer
+    | Continue
     | ClearTimer
     | TakeSignal
     | PlanEffect
@@ -51,6 +54,8 @@ Other = (
 
 RESEND_AFTER = 60.0
 DOUBLED = 8
+CONTINUED_AFTER = 10.0
+"""Seconds after which a run whose turn was cut is looked for, if it was not continued: more than a slice ever waits."""
 
 
 class Reactions:
@@ -79,7 +84,7 @@ class Reactions:
             else:
                 self._carry(draft, live, message, at)
 
-    def _carry(self, draft: Draft, live: LiveRun, message: Other, at: int) -> None:
+    def _carry(self, draft: Draft, live: LiveRun, message: Other, at: int) -> None:  # noqa: C901 - a case for each message: a table
         run = live.run
         run_id, incarnation = run.run_id, run.incarnation
         match message:
@@ -92,6 +97,11 @@ class Reactions:
                 draft.timers[run_id, incarnation, timer_id] = row
             case ClearTimer(timer_id=timer_id):
                 draft.timers[run_id, incarnation, timer_id] = None
+            case Continue(cut=cut):
+                # This process goes on at once, behind what waits. If it dies, the shard's next owner finds the timer.
+                row = TimerRow(run_id, incarnation, TURN, live.shard, at + int(CONTINUED_AFTER * MICROS))
+                draft.timers[run_id, incarnation, TURN] = row
+                draft.later.append(Input(live.shard, run_id, ContinueTurn(cut=cut), incarnation))
             case TakeSignal(message_id=message_id):
                 draft.batch(live.shard).signals.append((run_id, message_id))
             case PlanEffect(scheduled=scheduled):

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from holdfast.app.records import trace_of
 from holdfast.core import events as e
+from holdfast.core.behind import Behind
 from holdfast.core.replay import Program, ProgramStuck, Rebuilt
 from holdfast.core.run import ENDED, Run
 from holdfast.ports.codec import Codec
@@ -37,12 +38,15 @@ NewProgram = Callable[[str, int], EvictableProgram]
 class LiveRun:
     """One run in memory."""
 
-    __slots__ = ("_trace", "last_at", "program", "run", "shard", "size", "started_at", "uncommitted", "weighed_at")
+    __slots__ = (
+        "_trace", "behind", "last_at", "program", "run", "shard", "size", "started_at", "uncommitted", "weighed_at",
+    )  # fmt: skip
 
     def __init__(self, run: Run, shard: int) -> None:
         self.run = run
         self.shard = shard
         self.program: EvictableProgram | None = None
+        self.behind: Behind | None = None
         self.last_at = 0
         self.started_at = 0
         self.uncommitted = 0
@@ -54,6 +58,7 @@ class LiveRun:
         """Begin the incarnation after one that was closed."""
         self.run = Run(self.run.run_id, self.run.incarnation + 1)
         self.program = program
+        self.behind = None
         self.weighed_at = 0
         self._trace = ""
 
@@ -158,5 +163,6 @@ def reprogram(
     except Exception as error:
         program.evict()
         raise ProgramStuck("engine_error", f"replay of run {run_id} failed in the engine: {describe(error)}") from error
-    program.take_blobs()
+    if not rebuilt.behind.asked:  # else some of them are not stored yet
+        program.take_blobs()
     return program, rebuilt

@@ -9,7 +9,8 @@ import heapq
 from collections.abc import Iterable
 
 from holdfast.app.orchestrator.draft import Input
-from holdfast.core.commands import AttemptStep, FireTimer
+from holdfast.core.behind import TURN
+from holdfast.core.commands import AttemptStep, ContinueTurn, FireTimer
 from holdfast.core.react import RETRY
 from holdfast.ports.timers import TimerRow
 
@@ -64,8 +65,10 @@ class DueTimers:
 
 
 def as_input(row: TimerRow) -> Input:
-    """Say what a timer asks for when it is due: the end of the author's wait, or a further attempt."""
+    """Say what a timer asks for when it is due: the end of the author's wait, a further attempt, the rest of a turn."""
     if row.timer_id.startswith(RETRY):
         attempt, _, step_id = row.timer_id.removeprefix(RETRY).partition(":")
         return Input(row.shard, row.run_id, AttemptStep(step_id=step_id, attempt=int(attempt)), row.incarnation)
+    if row.timer_id == TURN:
+        return Input(row.shard, row.run_id, ContinueTurn(), row.incarnation)
     return Input(row.shard, row.run_id, FireTimer(timer_id=row.timer_id), row.incarnation)

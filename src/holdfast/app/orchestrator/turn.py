@@ -3,8 +3,7 @@
 Laws of this file:
 - Pure work in memory: no await between the first input of a slice and its draft.
 - One run's trouble is that run's alone: what raises in our own code parks the run, and the slice goes on.
-- Code that takes its time does not add up: a slice ends early when it has taken long, and the process is heard of.
-- Nor does code that says much: a slice ends early when its draft holds `DRAFT_BYTES`.
+- Code that takes its time, or says much, does not add up: a slice ends early when it has taken long or is large.
 """
 
 import logging
@@ -24,6 +23,7 @@ from holdfast.app.orchestrator.reactions import Reactions, is_over
 from holdfast.app.orchestrator.run_cache import EvictableProgram, LiveRun, LiveRuns, NewProgram, reprogram
 from holdfast.app.records import Wire
 from holdfast.core import events as e
+from holdfast.core.behind import Behind
 from holdfast.core.commands import (
     Command,
     CompleteStep,
@@ -35,7 +35,7 @@ from holdfast.core.commands import (
 )
 from holdfast.core.purging import after_purge
 from holdfast.core.react import answer, ask_again, task
-from holdfast.core.replay import Advance, ProgramStuck, advance, open_next, resume
+from holdfast.core.replay import Advance, ProgramStuck, advance, advance_behind, open_next, resume
 from holdfast.core.run import CONTINUED, RUNNING, UNFIT_SIGNAL, DeadLetter, Run, evolve
 from holdfast.ports.codec import Codec
 from holdfast.ports.journal import InboxRow, StoredEvent
@@ -189,7 +189,9 @@ class Turns:
         if run.status == RUNNING:
             self._deaths.recorder.turn(run.run_id, run.incarnation, run.seq)
             try:
-                live.program, _ = reprogram(run.run_id, run.incarnation, history, self._programs(run, run.workflow))
+                code = self._programs(run, run.workflow)
+                live.program, rebuilt = reprogram(run.run_id, run.incarnation, history, code)
+                live.behind = rebuilt.behind if run.behind else None
             except ProgramStuck as stuck:
                 # The input that woke the run is recorded first and then waits with the park (core/replay.py).
                 live.program = Stuck(stuck)
@@ -220,7 +222,11 @@ class Turns:
                 if runs_code and not before.status and isinstance(command, StartRun):
                     make = self._programs(before, command.workflow)
                     program = live.program = make(before.run_id, before.incarnation)
-                advanced = advance(before, program, command, at)
+                if before.behind and program is not None:
+                    live.behind = live.behind or Behind(live.last_at)
+                    advanced = advance_behind(before, program, live.behind, command, at)
+                else:
+                    advanced = advance(before, program, command, at)
             stored = self._stored(before, advanced.events, at)
         except DeadLetter:
             raise
@@ -313,7 +319,9 @@ class Turns:
             again.happen(e.RunParked(reason=stuck.reason, detail=str(stuck)))
             return again
         live.program = program
-        return resume(rebuilt, program, command, at)
+        advanced = resume(rebuilt, program, command, at)
+        live.behind = rebuilt.behind if advanced.run.behind else None
+        return advanced
 
     def _note(
         self,
@@ -358,6 +366,8 @@ class Turns:
             if (ended or after.parked is not None) and live.program is not None:
                 live.program.evict()
                 live.program = None
+        if after.behind != before.behind and not (after.behind and before.behind):
+            live.behind = (live.behind or Behind(at, advanced.unheard)) if after.behind else None
 
     def take_back(self, draft: Draft) -> None:
         """Forget what a draft has answered, and put aside, that was not committed."""
