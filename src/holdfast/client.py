@@ -367,14 +367,20 @@ class Client:
     def resolutions(self) -> Resolutions:
         return Resolutions(self.profile.ledger, self._send)
 
-    async def _send(self, run_id: str, command: Command, blobs: Mapping[str, bytes] | None = None) -> bool:
+    async def _send(
+        self,
+        run_id: str,
+        command: Command,
+        blobs: Mapping[str, bytes] | None = None,
+        incarnation: int | None = None,
+    ) -> bool:
         """Send a command; True when it was taken in memory and something followed from it."""
         if self._engine is not None and self._engine.orchestrator is not None:
             if blobs:
                 await self.run_client.store.put_blobs(blobs)
             with contextlib.suppress(Lost):
-                return await self._engine.orchestrator.submit(Addressed(checked(run_id), command))
-        await self.run_client.send(run_id, command, blobs)
+                return await self._engine.orchestrator.submit(Addressed(checked(run_id), command, incarnation))
+        await self.run_client.send(run_id, command, blobs, incarnation)
         return False
 
     async def outcome(

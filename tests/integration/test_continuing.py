@@ -1,15 +1,19 @@
 """Runs that go on as new, through the real loops over a real file."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from holdfast.core.commands import CancelRun
+from holdfast.app.effects.resolve import Resolutions, Verdict
+from holdfast.core.commands import Addressed, CancelRun, Command
+from holdfast.core.effects import PARKED, Effect
 from holdfast.core.run import CANCELLED, COMPLETED
 from holdfast.sdk.continuing import continue_as_new
 from holdfast.sdk.definitions import signal, step, workflow
-from tests.integration.running import Process, assert_nothing_open, process, signal_of
+from holdfast.sdk.effects import effect
+from tests.integration.running import DEADLINE, Process, assert_nothing_open, process, signal_of
 
 LARGE = "x" * 300_000
 
@@ -59,6 +63,17 @@ async def renewed_by_length(seen: list[int]) -> list[int]:
     if info.incarnation == 2:
         return [*seen, info.history_length]
     return continue_as_new([*seen, info.history_length])
+
+
+@effect(guard="at_most_once")
+async def renewed_payment() -> str:
+    raise ConnectionError("nobody knows")
+
+
+@workflow
+async def renewed_payer(left: int, receipts: list[str]) -> list[str]:
+    receipt = await renewed_payment()
+    return [*receipts, receipt] if left == 0 else continue_as_new(left - 1, [*receipts, receipt])
 
 
 async def told(running: Process, run_id: str, incarnation: int) -> list[str]:
@@ -133,3 +148,32 @@ async def test_a_workflow_knows_how_long_its_history_is(file: Path) -> None:
 def test_only_workflow_code_goes_on_as_new() -> None:
     with pytest.raises(RuntimeError, match="continue_as_new"):
         continue_as_new(1)
+
+
+async def parked_payment(running: Process, incarnation: int) -> Effect:
+    """Wait until the payment of this incarnation waits for a person."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            for one in await running.ledger.effects(states=[PARKED]):
+                if one.incarnation == incarnation:
+                    return one
+            await asyncio.sleep(0.01)
+
+
+async def test_a_verdict_is_for_the_incarnation_whose_effect_the_person_saw(file: Path) -> None:
+    async with process(file) as running:
+        sent: list[Addressed] = []
+
+        async def send(run_id: str, command: Command, _: Mapping[str, bytes], incarnation: int) -> None:
+            sent.append(Addressed(run_id, command, incarnation))
+            await running.orchestrator.submit(sent[-1])
+
+        resolutions = Resolutions(running.ledger, send)
+        await running.start("renewed_payer", "r", {"left": 1, "receipts": []})
+        first = await parked_payment(running, 0)
+        await resolutions.resolve(first, Verdict(decision="succeeded", by="ann", reason="seen", data=b'"first"'))
+        second = await parked_payment(running, 1)
+        assert (second.step_id, second.version) == (first.step_id, first.version)
+        await running.orchestrator.submit(sent[0])  # the log gives it again
+        await resolutions.resolve(second, Verdict(decision="succeeded", by="ann", reason="seen", data=b'"second"'))
+        assert await running.result("r") == ["first", "second"]

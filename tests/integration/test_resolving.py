@@ -25,7 +25,7 @@ async def resolving_count(name: str) -> int:
     return len(name)
 
 
-async def send(run_id: str, command: Command, blobs: object) -> None:
+async def send(run_id: str, command: Command, blobs: object, incarnation: int) -> None:
     raise AssertionError("nothing is decided here")
 
 

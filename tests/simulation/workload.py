@@ -255,7 +255,7 @@ class Client:
                 for parked in await self._person.ledger.effects(states=[ledger.PARKED]):
                     verdict = self._person.verdict(parked, self._loop.time())
                     if verdict is not None:
-                        await self._run_client.send(parked.run_id, verdict)
+                        await self._run_client.send(parked.run_id, verdict, incarnation=parked.incarnation)
                 for run in self._workload.stalling:
                     if await self._is_parked(run):
                         await self._run_client.send(run, ResumeRun(by="ann"))

@@ -74,8 +74,14 @@ class RunClient:
         self._outcomes: OutcomeListener | None = None
         self.existence = Existence(store)
 
-    async def send(self, run: str, command: Command, blobs: Mapping[str, bytes] | None = None) -> None:
-        """Publish a command; its large payloads are kept first.
+    async def send(
+        self,
+        run: str,
+        command: Command,
+        blobs: Mapping[str, bytes] | None = None,
+        incarnation: int | None = None,
+    ) -> None:
+        """Publish a command, to one incarnation or to the present one; its large payloads are kept first.
 
         Raises:
             InvalidRunId: at the door.
@@ -84,7 +90,7 @@ class RunClient:
         run = checked(run)
         if blobs:
             await self.store.put_blobs(blobs)
-        ce_type, value = self.codec.encode_command(Addressed(run, command))
+        ce_type, value = self.codec.encode_command(Addressed(run, command, incarnation))
         headers = (
             ("ce_specversion", b"1.0"),
             ("ce_id", new_id().encode()),

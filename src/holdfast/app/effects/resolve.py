@@ -28,7 +28,8 @@ FEWEST_DIGITS = 8
 RESOLVED = "Resolved"
 """`Failure.type` of an effect that a person declared failed."""
 
-Send = Callable[[str, Command, Mapping[str, bytes]], Awaitable[object]]
+Send = Callable[[str, Command, Mapping[str, bytes], int], Awaitable[object]]
+"""Takes a run id, a command, the large payloads to be kept first, and the incarnation that alone is to hear it."""
 
 _LEADS_TO = {SUCCEED: SUCCEEDED, FAIL: FAILED, RETRY: PLANNED}
 
@@ -98,7 +99,8 @@ class Resolutions:
         command, blobs = asked(seen, verdict)
         if seen.state == PARKED or seen.settled:
             # About a settled one too: its run may not have heard of a proof that came late.
-            await self._send(seen.run_id, command, blobs)
+            # Of the next incarnation an effect may have the same step id and version, and nobody has seen that one.
+            await self._send(seen.run_id, command, blobs, seen.incarnation)
         if seen.state == PARKED:
             await self._moved(seen)
         story = await self._ledger.story(seen.effect_id)
