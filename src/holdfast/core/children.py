@@ -8,9 +8,11 @@ Laws of this file:
 - A run that exists already and was not called by this very step is not touched: the call fails.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast.core import events as e
 from holdfast.core import status
@@ -19,6 +21,7 @@ from holdfast.core.identity import event_id
 from holdfast.core.messages import Send
 from holdfast.core.parent import ABANDON, CANCEL, Parent
 from holdfast.core.retry import Failure
+from holdfast.core.sharing import added, ordered, without
 from holdfast.core.status import STATUS_AFTER
 
 if TYPE_CHECKING:
@@ -174,3 +177,18 @@ def reply(run: "Run", parent: Parent, last: e.Event | None) -> tuple[Send, ...]:
 def identity(run: "Run", seq: int, number: int) -> str:
     """Name a command by the event that it follows from."""
     return f"{event_id(run.run_id, run.incarnation, seq)}/{number}"
+
+
+def started(run: "Run", step_id: str) -> "Run":
+    """Note that a child exists; one that is detached for good owes nothing more."""
+    child = run.children[step_id]
+    if child.place(run.run_id, run.incarnation).hears_end:
+        rest = added(run.children, step_id, replace(child, started=True))
+    else:
+        rest = without(run.children, step_id)
+    return replace(run, seq=run.seq + 1, children=rest)
+
+
+def owing(children: Mapping[str, OpenChild]) -> list[str]:
+    """Name the children that an ended run still has to hear of, in the order they were called."""
+    return [name for name in ordered(children) if not (children[name].is_abandoned_at_end and children[name].started)]

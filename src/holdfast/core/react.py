@@ -15,7 +15,7 @@ from typing import Final
 from holdfast.core import events as e
 from holdfast.core.asks import Ask, Cancel, Close, Expire, Resolve
 from holdfast.core.behind import TURN
-from holdfast.core.children import OpenChild, end_of, reply, start_of, word_of_end, word_of_start
+from holdfast.core.children import OpenChild, end_of, owing, reply, start_of, word_of_end, word_of_start
 from holdfast.core.commands import (
     AttemptStep,
     CloseChild,
@@ -45,8 +45,8 @@ from holdfast.core.messages import (
 )
 from holdfast.core.parent import CANCEL
 from holdfast.core.purging import input_hash
-from holdfast.core.run import Run, effects_of, owing
-from holdfast.core.settling import PERSON, OpenStep
+from holdfast.core.run import Run
+from holdfast.core.settling import PERSON, OpenStep, effects_of
 from holdfast.core.sharing import ordered
 from holdfast.core.status import STATUS_AFTER
 
@@ -138,7 +138,7 @@ def settled(run: Run, step_id: str) -> tuple[Message, ...]:
 def conclude(run: Run, event: e.Outcome) -> Iterator[Message]:
     """Close what an ended run leaves open, and tell its consumers; the times are filled in by who knows them."""
     yield from give_up(run)
-    for step_id in effects_of(run):
+    for step_id in effects_of(run.open_steps):
         step = run.open_steps[step_id]
         yield WithholdAttempt(step_id)
         yield from ask_ledger(step, Cancel(who=THE_PROCESS))
@@ -166,7 +166,7 @@ def give_up(run: Run) -> Iterator[Message]:
 
 def close_children(run: Run) -> Iterator[Message]:
     """Ask the children of a run that ends to end too, as they were called; those that are let go of answer no more."""
-    owed = owing(run)
+    owed = owing(run.children)
     for number, step_id in enumerate(owed, 1):
         child = run.children[step_id]
         if not child.is_abandoned_at_end:

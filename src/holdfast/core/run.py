@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from holdfast.core import events as e
 from holdfast.core.asks import VERDICTS
-from holdfast.core.children import OpenChild, answered, called, closed
+from holdfast.core.children import OpenChild, answered, called, closed, owing, started
 from holdfast.core.commands import (
     AbandonStep,
     AttemptStep,
@@ -61,11 +61,12 @@ from holdfast.core.settling import (
     after_failure,
     after_verdict,
     called_step,
+    effects_of,
     resolution,
     taken_up,
     word_of,
 )
-from holdfast.core.sharing import FEW, added, ordered, without
+from holdfast.core.sharing import FEW, added, without
 from holdfast.core.status import (
     CANCELLED,
     COMPLETED,
@@ -419,32 +420,11 @@ def concluded(run: Run, event: e.Outcome | e.RunContinued) -> Run:
         timers={},
         parked=None,
         parked_steps={},
-        unsettled={step_id: run.open_steps[step_id] for step_id in effects_of(run)},
+        unsettled={step_id: run.open_steps[step_id] for step_id in effects_of(run.open_steps)},
         children={},
-        closing={step_id: run.children[step_id] for step_id in owing(run)} if run.children else {},
+        closing={step_id: run.children[step_id] for step_id in owing(run.children)} if run.children else {},
         behind=0,
     )
-
-
-def started(run: Run, step_id: str) -> Run:
-    """Note that a child exists; one that is detached for good owes nothing more."""
-    child = run.children[step_id]
-    if child.place(run.run_id, run.incarnation).hears_end:
-        rest = added(run.children, step_id, replace(child, started=True))
-    else:
-        rest = without(run.children, step_id)
-    return replace(run, seq=run.seq + 1, children=rest)
-
-
-def owing(run: Run) -> list[str]:
-    """Name the children that an ended run still has to hear of, in the order they were called."""
-    children = run.children
-    return [name for name in ordered(children) if not (children[name].is_abandoned_at_end and children[name].started)]
-
-
-def effects_of(run: Run) -> list[str]:
-    """Name the open effects, in the order they were asked for."""
-    return [step_id for step_id in ordered(run.open_steps) if run.open_steps[step_id].is_effect]
 
 
 def changed(run: Run, step_id: str, **fields: Any) -> Run:

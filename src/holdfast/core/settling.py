@@ -8,7 +8,7 @@ Laws of this file:
   requests; what the ledger makes of them comes back as a command.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from holdfast.core import events as e
 from holdfast.core.commands import FailStep, HearLedger, ResolveEffect, ScheduleStep
 from holdfast.core.payload import NOTHING, Payload
 from holdfast.core.retry import MICROS, PARK, Failure, is_wanted_again, next_attempt_at
+from holdfast.core.sharing import ordered
 
 UNWANTED = Failure("Unwanted", "nobody wants the effect any more, and a person says that it did not happen")
 WORKER_DIED = "worker_died"
@@ -181,3 +182,8 @@ def resolution(command: ResolveEffect) -> e.Event:
         result=command.result,
         error=command.error,
     )
+
+
+def effects_of(steps: Mapping[str, OpenStep]) -> list[str]:
+    """Name the open effects, in the order they were asked for."""
+    return [step_id for step_id in ordered(steps) if steps[step_id].is_effect]

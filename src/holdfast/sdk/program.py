@@ -20,31 +20,29 @@ from holdfast.core.behind import PART
 from holdfast.core.commands import (
     AbandonStep,
     CancelTimer,
-    CompleteRun,
     ConcludeCancel,
     ContinueRun,
-    FailRun,
     Request,
     ScheduleStep,
     StartChild,
     StartTimer,
     WithdrawStep,
 )
-from holdfast.core.identity import digest, effect_id
+from holdfast.core.identity import effect_id
 from holdfast.core.payload import Payload, claim_check
 from holdfast.core.replay import ProgramStuck
-from holdfast.core.retry import Failure
 from holdfast.sdk import turn_limit
 from holdfast.sdk.children import Children, ChildWord
 from holdfast.sdk.continuing import ContinueAsNew, continuation
 from holdfast.sdk.definitions import EFFECT, RunInfo, Step, StepError, Workflow
 from holdfast.sdk.dropped import DROPPED
-from holdfast.sdk.failures import describe, failure_of, innermost
+from holdfast.sdk.failures import describe
 from holdfast.sdk.guard import NotDeterministic
 from holdfast.sdk.handling import is_cancelling
 from holdfast.sdk.logs import Speaker
 from holdfast.sdk.loop import DurableTimer, Evicted
 from holdfast.sdk.program_loop import ProgramLoop, awaited, raised
+from holdfast.sdk.requests import for_end, for_step
 from holdfast.sdk.shield import CLOSED, Shield, Verdict
 from holdfast.sdk.signals import Signals
 from holdfast.sdk.turn_limit import TURN_STEPS, TurnTooLong, this_thread, turns
@@ -315,27 +313,11 @@ class LiveProgram:
     def _conclusion(self, main: asyncio.Task[Any]) -> Request:
         if main.cancelled():
             return ConcludeCancel()
-        error = main.exception()
-        again = continuation(error)
+        again = continuation(main.exception())
         if again is not None:
             return ConcludeCancel() if self._is_cancelled_late else self._continue(again)
-        match innermost(error):
-            case None:
-                assert self._workflow is not None  # noqa: S101 - a task exists only after a workflow was found
-                try:
-                    return CompleteRun(
-                        result=claim_check(self._workflow.shape.encode_result(main.result()), self._blobs)
-                    )
-                except UnfitValue as unfit:
-                    return FailRun(error=failure_of(unfit))
-            case NotDeterministic() as refused:
-                raise ProgramStuck("not_deterministic", f"{refused}\n{self._mend}")
-            case ProgramStuck() as stuck:
-                raise stuck
-            case StepError(failure=Failure() as failure):  # it is the author's to change
-                return FailRun(error=failure)
-            case failed:
-                return FailRun(error=failure_of(failed))
+        assert self._workflow is not None  # noqa: S101 - a task exists only after a workflow was found
+        return for_end(main, self._workflow, mend=self._mend, blobs=self._blobs)
 
     def _continue(self, again: ContinueAsNew) -> ContinueRun:
         """Ask to go on as new; the large values that go along are stored again, so that they are at hand."""
@@ -346,27 +328,11 @@ class LiveProgram:
 
     async def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._require_live()
-        options = step.step_options
         data = step.shape.encode_arguments(args, kwargs)  # before it is counted: a call that never was has no number
-        step_id = self._identify(step.name, options.id)
+        step_id = self._identify(step.name, step.step_options.id)
         is_effect = step.kind == EFFECT
-        self._requests.append(
-            ScheduleStep(
-                step_id=step_id,
-                name=step.name,
-                kind=step.kind,
-                input=claim_check(data, self._blobs),
-                input_hash=digest(data),
-                queue=options.queue,
-                retry=options.retry,
-                timeout=options.timeout,
-                total_timeout=options.total_timeout,
-                heartbeat=options.heartbeat,
-                guard=options.guard,
-                key=effect_id(self._namespace, self._run_id, self._incarnation, step_id) if is_effect else None,
-                at=self._at,
-            )
-        )
+        key = effect_id(self._namespace, self._run_id, self._incarnation, step_id) if is_effect else None
+        self._requests.append(for_step(step, step_id, data, key=key, at=self._at, blobs=self._blobs))
         if is_effect:
             verdict = Verdict.of(self._loop, step_id, self._withdraw)
             self._open[step_id] = (verdict, step)

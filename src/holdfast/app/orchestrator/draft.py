@@ -5,17 +5,17 @@ Laws of this file:
 - The inputs are kept with the draft until its commit succeeded; one that fails is dropped whole, they are fed again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import msgspec
 
 from holdfast.app.orchestrator.run_cache import LiveRun
 from holdfast.core.commands import Command, CompleteStep, ExecuteStep, FailStep, HearLedger, RunOutcome, StepResult
-from holdfast.core.events import SignalRefused
+from holdfast.core.events import Event, SignalRefused
 from holdfast.core.messages import Send
 from holdfast.core.run import PARKED, Run
-from holdfast.ports.codec import Newer
+from holdfast.ports.codec import Codec, Newer
 from holdfast.ports.deferred import DeferredInput
 from holdfast.ports.journal import InboxRow, RunRow, ShardBatch, Span, StoredEvent
 from holdfast.ports.ledger import Answer
@@ -217,3 +217,13 @@ def positions_of(inputs: list[Input], reading: int) -> dict[tuple[str, int], int
             place = (origin.topic, origin.partition)
             positions[place] = max(positions.get(place, 0), origin.offset + 1)
     return positions
+
+
+def stored_events(codec: Codec, before: Run, happened: Sequence[Event], at: int) -> list[StoredEvent]:
+    """Encode what happened to a run, with the seqs that follow `before`."""
+    encode, run_id, incarnation, seq = codec.encode_event, before.run_id, before.incarnation, before.seq
+    stored = []
+    for event in happened:
+        seq += 1
+        stored.append(StoredEvent(run_id, incarnation, seq, type(event).__name__, encode(event), at))
+    return stored

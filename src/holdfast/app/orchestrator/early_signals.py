@@ -10,13 +10,15 @@ Laws of this file:
 from collections import Counter
 from collections.abc import Collection
 
-from holdfast.app.orchestrator.draft import Draft
+from holdfast.app.orchestrator.draft import Draft, Input
+from holdfast.app.records import Wire
 from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import SignalRun
 from holdfast.core.events import SignalReceived
 from holdfast.core.run import INBOX_FULL, DeadLetter
 from holdfast.ports.codec import Codec
 from holdfast.ports.journal import InboxRow, Journal
+from holdfast.ports.log import Outgoing
 
 LIMIT = 1_000
 LIMIT_BYTES = 1024 * 1024
@@ -45,6 +47,34 @@ def require_room(run_id: str, rows: Collection[InboxRow]) -> None:
     if len(rows) >= LIMIT or sum(len(row.data) for row in rows) >= LIMIT_BYTES:
         text = f"{len(rows)} signals wait for run {run_id}, which was not started: start it, then send this again"
         raise DeadLetter(INBOX_FULL, text)
+
+
+def keep(draft: Draft, codec: Codec, one: Input, command: SignalRun, rows: list[InboxRow], at: int) -> None:
+    """Let a signal wait for its run, beside the `rows` that do; one that waits already is the same.
+
+    Raises:
+        DeadLetter: as many wait as may.
+    """
+    if any(row.message_id == command.message_id for row in rows):
+        return
+    require_room(one.run_id, rows)
+    event = SignalReceived(message_id=command.message_id, name=command.name, input=command.input)
+    row = InboxRow(one.run_id, command.message_id, one.shard, command.name, codec.encode_event(event), at)
+    rows.append(row)
+    draft.batch(one.shard).inbox_put.append(row)
+
+
+def take_out(draft: Draft, row: InboxRow) -> None:
+    """Take a signal out of the inbox, whether it is there already or was about to be put there."""
+    batch = draft.batch(row.shard)
+    batch.inbox_put = [one for one in batch.inbox_put if one is not row]
+    batch.inbox_taken.append((row.run_id, row.message_id))
+
+
+def never_started(codec: Codec, wire: Wire, row: InboxRow) -> Outgoing:
+    """Give the dead letter of a signal whose run never came."""
+    text = f"run {row.run_id} was not started within a day of its signal {row.name!r}"
+    return wire.dead(wire.command(row.run_id, signal_of(codec, row), row.at), "start_missing", text)
 
 
 class EarlySignals:

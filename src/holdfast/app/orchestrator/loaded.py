@@ -12,6 +12,9 @@ from holdfast.core.replay import ProgramStuck
 from holdfast.ports.codec import Unreadable
 from holdfast.ports.journal import InboxRow, StoredRun
 
+CONTINUED_AT_ONCE = 100
+"""Incarnations that one commit opens of a run; the last one is parked, for its code does not wait for anything."""
+
 
 class Loaded:
     """What the store said about the runs of a slice before it was handled."""
@@ -74,3 +77,9 @@ class Stuck:
 
 class NotLoaded(Exception):
     """A resume needs the run's whole history at hand; load it and try again."""
+
+
+def never_waits(run_id: str, _incarnation: int) -> Stuck:
+    """Stand for the code of a run that goes on as new again and again, and never waits for anything."""
+    text = f"the code has gone on as new {CONTINUED_AT_ONCE} times and never waited for anything"
+    return Stuck(ProgramStuck("never_waits", f"{text}\nMend it, then: holdfast resume {run_id}"))

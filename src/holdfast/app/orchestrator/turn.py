@@ -15,9 +15,9 @@ import msgspec
 from holdfast.app.deaths import UNWATCHED, DeathWatch
 from holdfast.app.orchestrator import ledger_requests
 from holdfast.app.orchestrator.deferral import Deferrals
-from holdfast.app.orchestrator.draft import AskAgain, Draft, Input, Redirect, Resend, TakeInbox, Unread
-from holdfast.app.orchestrator.early_signals import require_room, signal_of
-from holdfast.app.orchestrator.loaded import Loaded, NotLoaded, Stuck
+from holdfast.app.orchestrator.draft import AskAgain, Draft, Input, Redirect, Resend, TakeInbox, Unread, stored_events
+from holdfast.app.orchestrator.early_signals import keep, never_started, signal_of, take_out
+from holdfast.app.orchestrator.loaded import CONTINUED_AT_ONCE, Loaded, NotLoaded, Stuck, never_waits
 from holdfast.app.orchestrator.parking import at_fault, park
 from holdfast.app.orchestrator.reactions import Reactions, is_over
 from holdfast.app.orchestrator.run_cache import EvictableProgram, LiveRun, LiveRuns, NewProgram, reprogram
@@ -51,8 +51,6 @@ DRAFT_BYTES = 8 * 1024 * 1024
 """Bytes of a draft beyond which no further input is handled in it: as many as its inputs may have (intake.py)."""
 ANSWERED = 10_000
 """Questions of the sweeper that are remembered, more than can wait at once. What was sent again is another row."""
-AT_ONCE = 100
-"""Incarnations that one commit opens of a run; the last one is parked, for its code does not wait for anything."""
 
 
 class Turns:
@@ -227,7 +225,7 @@ class Turns:
                     advanced = advance_behind(before, program, live.behind, command, at)
                 else:
                     advanced = advance(before, program, command, at)
-            stored = self._stored(before, advanced.events, at)
+            stored = stored_events(self._codec, before, advanced.events, at)
         except DeadLetter:
             raise
         except Exception as error:  # noqa: BLE001 - the law of this file: our own fault parks one run
@@ -242,12 +240,12 @@ class Turns:
 
     def _continue(self, draft: Draft, live: LiveRun, closed: Advance, at: int, loaded: Loaded) -> None:
         """Open the next incarnation in the same commit, and those after it if it goes on at once."""
-        for opened in range(1, AT_ONCE + 1):
+        for opened in range(1, CONTINUED_AT_ONCE + 1):
             loaded.lay_out(draft.blobs)
-            make = self._programs(live.run, live.run.workflow) if opened < AT_ONCE else _never_waits
+            make = self._programs(live.run, live.run.workflow) if opened < CONTINUED_AT_ONCE else never_waits
             closed = self._opened(live, make(live.run.run_id, live.run.incarnation + 1), closed, at, loaded)
             before = Run(live.run.run_id, live.run.incarnation)
-            self._note(draft, live, before, closed, self._stored(before, closed.events, at), at)
+            self._note(draft, live, before, closed, stored_events(self._codec, before, closed.events, at), at)
             if live.run.status != CONTINUED:
                 return
 
@@ -277,21 +275,13 @@ class Turns:
         if run.ended and not live.uncommitted:
             draft.done_with.append(run.run_id)  # whoever asks again finds its last event in the store
 
-    def _stored(self, before: Run, happened: list[e.Event], at: int) -> list[StoredEvent]:
-        encode, run_id, incarnation, seq = self._codec.encode_event, before.run_id, before.incarnation, before.seq
-        stored = []
-        for event in happened:
-            seq += 1
-            stored.append(StoredEvent(run_id, incarnation, seq, type(event).__name__, encode(event), at))
-        return stored
-
     def _park(self, before: Run, command: Command, error: Exception, at: int) -> tuple[Advance, list[StoredEvent]]:
         """Park a run for an error of ours, with what came in, or without it where that cannot be recorded."""
         for heard in (command, None):
             try:
                 parked = park(before, heard, error)
                 if parked.run.exists:
-                    return parked, self._stored(before, parked.events, at)
+                    return parked, stored_events(self._codec, before, parked.events, at)
             except DeadLetter:
                 raise
             except Exception as again:  # noqa: BLE001 - as in _advance
@@ -405,7 +395,8 @@ class Turns:
     def _signal(self, draft: Draft, live: LiveRun, one: Input, command: SignalRun, at: int, loaded: Loaded) -> None:
         """Tell a run a signal; if its code waits for something else, whoever sent it hears that."""
         if not live.run.exists:
-            self._keep_for_later(draft, live, one, command, at, loaded)
+            self._live.drop((one.run_id,))
+            keep(draft, self._codec, one, command, loaded.inbox.setdefault(one.run_id, []), at)
             return
         command = self._once(draft, one, command, loaded)
         before = len(draft.refusals)
@@ -421,21 +412,6 @@ class Turns:
         loaded.seen.add(pair)
         return SignalRun(name=command.name, message_id=command.message_id, input=command.input, seen=seen)
 
-    def _keep_for_later(
-        self, draft: Draft, live: LiveRun, one: Input, command: SignalRun, at: int, loaded: Loaded
-    ) -> None:
-        self._live.drop((one.run_id,))
-        rows = loaded.inbox.setdefault(one.run_id, [])
-        if any(row.message_id == command.message_id for row in rows):
-            return
-        require_room(one.run_id, rows)
-        data = self._codec.encode_event(
-            e.SignalReceived(message_id=command.message_id, name=command.name, input=command.input)
-        )
-        row = InboxRow(one.run_id, command.message_id, live.shard, command.name, data, at)
-        rows.append(row)
-        draft.batch(one.shard).inbox_put.append(row)
-
     def _empty_inbox(self, draft: Draft, live: LiveRun, rows: list[InboxRow], at: int, loaded: Loaded) -> None:
         for row in rows:
             loaded.seen.add((row.run_id, row.message_id))
@@ -443,27 +419,19 @@ class Turns:
                 self._advance(draft, live, signal_of(self._codec, row), at, loaded)
             except DeadLetter:
                 log.info("signal %s of run %s came before a run that ended at once", row.message_id, row.run_id)
-            self._take_out(draft, row)
-
-    def _take_out(self, draft: Draft, row: InboxRow) -> None:
-        """Take a signal out of the inbox, whether it is there already or was about to be put there."""
-        batch = draft.batch(row.shard)
-        batch.inbox_put = [one for one in batch.inbox_put if one is not row]
-        batch.inbox_taken.append((row.run_id, row.message_id))
+            take_out(draft, row)
 
     def _give_up(self, draft: Draft, live: LiveRun, row: InboxRow, waiting: list[InboxRow]) -> None:
         """Put a signal aside whose run never came; a run that came meanwhile has it, or it was put aside already."""
         if live.run.exists:
-            self._take_out(draft, row)
+            take_out(draft, row)
             return
         self._live.drop((row.run_id,))
         if row not in waiting:
             return
         waiting.remove(row)
-        self._take_out(draft, row)
-        command = signal_of(self._codec, row)
-        text = f"run {row.run_id} was not started within a day of its signal {row.name!r}"
-        draft.prompt.append(self._wire.dead(self._wire.command(row.run_id, command, row.at), "start_missing", text))
+        take_out(draft, row)
+        draft.prompt.append(never_started(self._codec, self._wire, row))
 
     def _refuse(self, draft: Draft, one: Input, dead: DeadLetter) -> None:
         draft.refused.append((one, dead))
@@ -474,9 +442,3 @@ class Turns:
             draft.done_with.append(one.run_id)  # whoever asks again finds its last event in the store
         if one.origin is not None:
             draft.prompt.append(self._wire.dead(one.origin, dead.reason, str(dead)))
-
-
-def _never_waits(run_id: str, _incarnation: int) -> Stuck:
-    """Stand for the code of a run that goes on as new again and again, and never waits for anything."""
-    text = f"the code has gone on as new {AT_ONCE} times and never waited for anything"
-    return Stuck(ProgramStuck("never_waits", f"{text}\nMend it, then: holdfast resume {run_id}"))
