@@ -16,13 +16,15 @@ from holdfast.core.commands import (
     ContinueTurn,
     ParkRun,
     ResumeRun,
+    SignalRun,
     StartRun,
     TerminateRun,
 )
 from holdfast.core.messages import ClearTimer, Continue
 from holdfast.core.payload import NOTHING, Payload
 from holdfast.core.replay import Rebuilt, advance, advance_behind, resume
-from holdfast.core.run import CANCELLED, COMPLETED, PARKED, RUNNING, Run
+from holdfast.core.run import CANCELLED, COMPLETED, CONTINUED, PARKED, RUNNING, Run
+from holdfast.sdk.continuing import continue_as_new
 from holdfast.sdk.definitions import Workflow, step
 from holdfast.sdk.program import LiveProgram
 from holdfast.sdk.turn_limit import TURN_STEPS
@@ -244,6 +246,26 @@ def test_a_parked_run_is_still_behind_and_goes_on_where_it_was_cut_when_it_is_re
     for number in range(3, 6):
         running.hears(done(number))
     assert running.run.status == COMPLETED
+
+
+def test_a_run_that_is_behind_goes_on_as_new_only_when_its_code_has_heard_all_that_waits() -> None:
+    """Else a cancellation would be lost, and a signal taken twice."""
+
+    async def renews() -> None:
+        tasks.extend(asyncio.create_task(behind_add(number)) for number in range(5))
+        await asyncio.sleep(0)
+        continue_as_new()
+
+    tasks: list[asyncio.Task[int]] = []
+    running = Running(renews)
+    running.starts()
+    assert running.hears(SignalRun(name="go", message_id="m1", input=NOTHING)) == ["SignalReceived"]
+    while running.run.status == RUNNING:
+        running.hears(ContinueTurn())
+    assert running.run.status == CONTINUED
+    rebuilt = running.rebuilt(running.new_program(512))
+    assert rebuilt.run == running.run
+    assert not rebuilt.behind.waiting
 
 
 def test_loop_steps_are_counted_over_all_parts_of_a_turn() -> None:

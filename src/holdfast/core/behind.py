@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from holdfast.core import events as e
-from holdfast.core.commands import Request, SignalRun
+from holdfast.core.commands import ContinueRun, Request
 
 PART: Final = 512
 """Requests that one commit records of a turn: some 30 ms of work, which is what other runs wait for."""
@@ -58,14 +58,12 @@ class Behind:
             if type(event) in e.INPUTS:
                 self.waiting.append(e.Recorded(number, at, event))
 
-    def signals(self) -> tuple[SignalRun, ...]:
-        """Give the signals that wait, as they came in."""
-        told = (one.event for one in self.waiting)
-        return tuple(
-            SignalRun(name=event.name, message_id=event.message_id, input=event.input)
-            for event in told
-            if isinstance(event, e.SignalReceived)
-        )
+    def holds_up(self, request: Request) -> bool:
+        """Tell whether a run does not go on as new yet: signals and cancellations that wait are for this incarnation.
+
+        The code asks again after each event.
+        """
+        return bool(self.waiting) and isinstance(request, ContinueRun)
 
     def has_more(self, code: Code) -> bool:
         return bool(self.asked or self.waiting) or code.paused
