@@ -107,6 +107,8 @@ class Workload:
         crowd_chance: random.Random | None = None,
     ) -> None:
         self.expected: dict[str, Expected] = {}
+        self.families: dict[str, str] = {}
+        """The parents of the runs that are called as children."""
         self.deeds: list[Deed] = []
         self.told: dict[str, RunOutcome] = {}
         self.waited_for: list[str] = []
@@ -161,7 +163,9 @@ class Workload:
         self._do(chance, begin, run, StartRun(workflow=kind, input=value))
         is_hostile = kind in hostile.KINDS
         if kind in family.KINDS:
-            self.expected |= {one: Expected(*end) for one, end in family.ends_of(run, kind, size).items()}
+            ends = family.ends_of(run, kind, size)
+            self.expected |= {one: Expected(*end) for one, end in ends.items()}
+            self.families |= {one: run for one in ends if one != run}
         elif kind in retrying.KINDS:
             self.expected[run] = Expected(*retrying.end_of(run, kind, size))
             self.stalling += [run] if kind == "staller" else []

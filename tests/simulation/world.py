@@ -205,7 +205,7 @@ class World:
         runs = self.auditor.runs
         return (
             all(deed.done for deed in self.workload.deeds)
-            and all(run in runs and runs[run].status in ENDED for run in self.workload.expected)
+            and all(run in runs and runs[run].status in ENDED for run in verdict.awaited(self))
             and verdict.untold(self) == []
             and verdict.unsettled(self) == []
             and verdict.left_open(self) == []

@@ -416,7 +416,8 @@ class Orchestrator:
             if missing:
                 log.info("shards %s are still assigned to this process: taking them again", sorted(missing))
                 await self._revoked(missing)
-                await self._settle(assigned, anew=missing, rewound=True)
+                # The batch in flight may have been fenced on others: what was dropped of them is to be read again, too.
+                await self._settle(assigned, anew=assigned - self._ownership.shards, rewound=True)
 
     def _orphaned(self, inputs: list[Input]) -> None:
         """Local results and commands of lost shards go to their new owner by the log; records are its own to read."""
