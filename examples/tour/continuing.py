@@ -11,7 +11,7 @@ from holdfast import continue_as_new, signal, step, workflow
 
 
 @step
-async def enter(amount: int) -> int:
+async def book_deposit(amount: int) -> int:
     return amount
 
 
@@ -21,5 +21,5 @@ async def account(balance: int) -> int:
         amount = await signal("deposit", int)
         if amount == 0:
             return balance  # closed
-        balance += await enter(amount)
+        balance += await book_deposit(amount)
     return continue_as_new(balance)  # deposits that nobody has taken yet go along

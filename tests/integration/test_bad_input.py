@@ -619,7 +619,7 @@ def test_a_file_of_a_newer_version_is_not_touched(tmp_path: Path) -> None:
     assert holdfast(tmp_path, "install").returncode == 0
     file = tmp_path / ".holdfast" / "holdfast.db"
     with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+        connection.execute("UPDATE meta SET value = '99' WHERE key IN ('schema', 'safe_from')")
     connection.close()
     for command in (("dev", "app.py"), ("start", "fine"), ("install",)):
         assert "99" in complaint(holdfast(tmp_path, *command), 4)
@@ -630,7 +630,7 @@ def test_a_database_of_a_newer_version_is_not_touched(servers: Servers, namespac
     cluster = {**servers.settings, "HOLDFAST_NAMESPACE": namespace, "HOLDFAST_SHARDS": str(SHARDS)}
     assert holdfast(tmp_path, "install", **cluster).returncode == 0
     with psycopg.connect(servers.postgres) as connection:
-        connection.execute(f"UPDATE {namespace}.meta SET value = '99' WHERE key = 'schema'")
+        connection.execute(f"UPDATE {namespace}.meta SET value = '99' WHERE key IN ('schema', 'safe_from')")
     for command in (("run", "app.py"), ("worker", "app.py"), ("start", "fine"), ("install",)):
         assert "99" in complaint(holdfast(tmp_path, *command, **cluster), 4)
 

@@ -130,7 +130,7 @@ def test_show_json_has_exactly_the_fields_of_the_contract(shop: Path) -> None:
 
     assert set(view) == {
         *("run_id", "workflow", "version", "status", "result", "error", "attributes"),
-        *("started_at", "ended_at", "shard", "steps", "children", "parent", "parked"),
+        *("started_at", "ended_at", "shard", "incarnation", "steps", "children", "parent", "parked", "waiting"),
     }
     assert (view["run_id"], view["workflow"], view["status"], view["result"]) == ("shown", "total", "COMPLETED", 3)
     assert view["attributes"] == {"shop": "left"}

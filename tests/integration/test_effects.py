@@ -19,7 +19,7 @@ from holdfast.sdk.definitions import Retry, StepError, seconds, step, workflow
 from holdfast.sdk.effects import effect
 from holdfast.sdk.sending import NotSent, Refused, Unclear
 from holdfast.sdk.values import GIVEN
-from tests.integration.running import Process, assert_nothing_open, assert_whole, events_of, process
+from tests.integration.running import SHARDS, Process, assert_nothing_open, assert_whole, events_of, process
 
 QUICK = Retry(attempts=4, initial=0.01, backoff=1.0)
 ONCE = Retry(attempts=1)
@@ -363,6 +363,9 @@ async def test_the_effect_of_a_run_that_was_terminated_between_two_attempts_is_a
         told = await until_state(engine, "a", ledger.SUCCEEDED)
         assert told.effect.result == Payload(data=b'"receipt of a"')
         assert len(book) == 1
+        async with asyncio.timeout(20):  # the run hears of it after the ledger
+            while (await engine.store.open_attempts(list(range(SHARDS)), 2**62, 10)).rows:
+                await asyncio.sleep(0.01)
         await assert_nothing_open(engine.store)
 
 

@@ -70,17 +70,13 @@ def untold(world: "World") -> list[str]:
 
 def awaited(world: "World") -> list[str]:
     """Name the runs that are to come to an end: not a child whose parent was terminated before it had called it."""
-    families = world.workload.families
-    return [
-        run_id
-        for run_id in world.workload.expected
-        if run_id not in families or not _is_uncalled(world, run_id, families[run_id])
-    ]
+    return [run_id for run_id in world.workload.expected if not is_uncalled(world, run_id)]
 
 
-def _is_uncalled(world: "World", run_id: str, parent: str) -> bool:
-    """A turn that is cut may not have come to the call."""
-    stored = _history(world, parent)
+def is_uncalled(world: "World", run_id: str) -> bool:
+    """Tell whether it is a child that nobody will call: a turn that is cut may not have come to it."""
+    parent = world.workload.families.get(run_id)
+    stored = None if parent is None else _history(world, parent)
     if stored is None or stored.row.status != TERMINATED:
         return False
     events = (CODEC.decode_event(one.type, one.data) for one in stored.history)

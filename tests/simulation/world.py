@@ -204,7 +204,7 @@ class World:
         """Everything was asked, every run has ended, and all of it was told."""
         runs = self.auditor.runs
         return (
-            all(deed.done for deed in self.workload.deeds)
+            all(deed.done or verdict.is_uncalled(self, deed.run) for deed in self.workload.deeds)
             and all(run in runs and runs[run].status in ENDED for run in verdict.awaited(self))
             and verdict.untold(self) == []
             and verdict.unsettled(self) == []
