@@ -25,7 +25,7 @@ async def look_up(account: str) -> str:
 
 
 @step(retry=Retry(attempts=2, initial=0.1, on_exhausted="park"))
-def transfer(account: str, cents: int) -> str:
+def pay_out(account: str, cents: int) -> str:
     if not BANK.exists():
         raise ConnectionError("the bank is closed")
     return f"{cents} cents to {account}"
@@ -34,6 +34,6 @@ def transfer(account: str, cents: int) -> str:
 @workflow
 async def settle_invoice(account: str, cents: int) -> str:
     try:
-        return await transfer(await look_up(account), cents)
+        return await pay_out(await look_up(account), cents)
     except StepError as error:
         return f"not settled: {error.failure.message}"

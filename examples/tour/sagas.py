@@ -11,7 +11,7 @@ given_back: list[str] = []
 
 
 @step
-async def book(what: str, city: str) -> str:
+async def reserve_part(what: str, city: str) -> str:
     if (what, city) == ("hotel", "Atlantis"):
         raise Fatal(f"there is no {what} in {city}")
     return f"{what} in {city}"
@@ -27,7 +27,7 @@ async def book_trip(city: str) -> str:
     try:
         async with compensations() as undo:
             for what in ("flight", "car", "hotel"):
-                booking = await book(what, city)
+                booking = await reserve_part(what, city)
                 undo.add(give_back, booking)
     except StepError as error:
         return f"no trip: {error.failure.message}"
