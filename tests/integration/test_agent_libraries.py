@@ -179,5 +179,6 @@ async def test_a_process_that_dies_between_answer_and_tool_is_followed_by_one_th
     async with process(tmp_path / "holdfast.db", "p2") as engine:
         assert await engine.result("a") == "done after 3 requests"
         await assert_whole(engine.store, "a")
-    assert sum(count for what, count in called.items() if what.startswith("pay ")) == 1
+    keys = [what for what in called if what.startswith("pay ")]
+    assert len(keys) == 1, called  # sent again if it was in flight, under the same key
     gc.collect()
