@@ -35,7 +35,7 @@ async def labelled(number: int) -> int:
 
 
 @workflow
-async def parcel(number: int) -> list[int]:
+async def upgraded_parcel(number: int) -> list[int]:
     seen = [await pack("first", number)]
     seen.append(await signal("go", int))
     seen.append(await labelled(number))
@@ -64,7 +64,7 @@ class Load:
             number = len(self.begun)
             run = f"parcel-{number}"
             self.begun.append(run)
-            await self.client.start("parcel", number, id=run)
+            await self.client.start("upgraded_parcel", number, id=run)
             if number % 2:
                 await self.tell(run)
 
