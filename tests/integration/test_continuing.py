@@ -1,19 +1,34 @@
 """Runs that go on as new, through the real loops over a real file."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from holdfast.app.client.republish import Republisher
 from holdfast.app.effects.resolve import Resolutions, Verdict
+from holdfast.app.records import Wire
+from holdfast.app.schemas import SchemaCache
 from holdfast.core.commands import Addressed, CancelRun, Command
 from holdfast.core.effects import PARKED, Effect
 from holdfast.core.run import CANCELLED, COMPLETED
+from holdfast.ports.log import Log, Outgoing
+from holdfast.ports.topics import Topics
 from holdfast.sdk.continuing import continue_as_new
 from holdfast.sdk.definitions import signal, step, workflow
 from holdfast.sdk.effects import effect
-from tests.integration.running import DEADLINE, Process, assert_nothing_open, process, signal_of
+from tests.integration.running import (
+    CODEC,
+    DEADLINE,
+    NAMESPACE,
+    SHARDS,
+    Process,
+    assert_nothing_open,
+    process,
+    signal_of,
+)
 
 LARGE = "x" * 300_000
 
@@ -177,3 +192,27 @@ async def test_a_verdict_is_for_the_incarnation_whose_effect_the_person_saw(file
         await running.orchestrator.submit(sent[0])  # the log gives it again
         await resolutions.resolve(second, Verdict(decision="succeeded", by="ann", reason="seen", data=b'"second"'))
         assert await running.result("r") == ["first", "second"]
+
+
+class Said:
+    """What was published; the embedded log keeps no events, for history is their record."""
+
+    def __init__(self) -> None:
+        self.records: list[Outgoing] = []
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        self.records += records
+
+
+async def test_the_events_of_a_closed_incarnation_are_published_again(file: Path) -> None:
+    async with process(file) as running:
+        await running.start("renewed_by_length", "r", [])
+        await running.until_ended("r")
+        wire = Wire(Topics(NAMESPACE), CODEC, SHARDS)
+        said = Said()
+        republisher = Republisher(running.store, cast("Log", said), CODEC, wire, SchemaCache(CODEC))
+        number = await republisher.republish(0, 2**62, outcomes=False)
+        told = [dict(one.headers)["ce_id"].decode() for one in said.records]
+        stored = [await running.store.incarnation("r", incarnation) for incarnation in range(3)]
+        assert told == [f"r/{one.incarnation}/{one.seq}" for history in stored for one in history]
+        assert number == len(told)

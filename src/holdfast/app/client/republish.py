@@ -45,12 +45,13 @@ class Republisher:
         stretches: dict[tuple[str, int], list[int]] = {}
         for one in page:
             stretches.setdefault((one.run_id, one.incarnation), []).append(one.seq)
-        stored = await self._recovery.load({run_id for run_id, _ in stretches})
+        present = await self._recovery.load({run_id for run_id, _ in stretches})
+        spans = [Span(run_id, incarnation, min(seqs), max(seqs)) for (run_id, incarnation), seqs in stretches.items()]
         records = [
             record
-            for (run_id, incarnation), seqs in stretches.items()
-            if run_id in stored
-            for record in self._recovery.records(stored[run_id], Span(run_id, incarnation, min(seqs), max(seqs)))
+            for span in spans
+            if span.run_id in present
+            for record in self._recovery.records(await self._recovery.incarnation_of(present[span.run_id], span), span)
             if record.topic == topic
         ]
         await self._log.publish(records)

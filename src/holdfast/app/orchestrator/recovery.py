@@ -68,7 +68,7 @@ class Recovery:
         known = []
         for span in spans:
             if span.run_id in present:
-                found = await self._incarnation(present[span.run_id], span)
+                found = await self.incarnation_of(present[span.run_id], span)
                 try:
                     recorded(self._codec, found)
                 except (Newer, UnknownSchema) as error:
@@ -87,7 +87,7 @@ class Recovery:
         present = await self.load([span.run_id])
         if not present:
             return []
-        return await self._records({place_of(span): await self._incarnation(present[span.run_id], span)}, [span])
+        return await self._records({place_of(span): await self.incarnation_of(present[span.run_id], span)}, [span])
 
     async def _records(self, stored: Mapping[Place, StoredRun], known: Sequence[Span]) -> list[Outgoing]:
         by_log = await self._attempts_by_log(stored, known)
@@ -98,7 +98,7 @@ class Recovery:
             if self._publishes or record.topic == self.topics.dlq
         ]
 
-    async def _incarnation(self, present: StoredRun, span: Span) -> StoredRun:
+    async def incarnation_of(self, present: StoredRun, span: Span) -> StoredRun:
         """Give the incarnation that a span is of, which may be closed since."""
         row = present.row
         if span.incarnation == row.incarnation:
